@@ -21,6 +21,8 @@
 #include "snapshot/mesh.h"
 #include "telemetry/counters.h"
 #include "tls/aead.h"
+#include "worker/idle.h"
+#include "worker/interface.h"
 
 namespace culvert::worker {
 
@@ -64,9 +66,8 @@ struct NodeConfig {
   uint64_t seed = 0;              // of every generator of the node
   uint32_t connections_max = 65'536;
   uint64_t memory_bytes_max = 512ull << 20;
+  PoolLimits buffers;             // of each worker
 };
-
-enum class PortRole : uint8_t { kPods, kUplink, kHost };
 
 struct PortRow {
   std::string name, attachment, driver;
@@ -140,6 +141,8 @@ class Node {
   // --- worker threads ----------------------------------------------------------------------------------------------
   uint32_t workers() const;
   Worker& worker(uint32_t index);
+  // The pool of the worker that reads and writes the ports: for drivers that are made before they are added.
+  BufferPool& port_pool();
 
  private:
   struct Impl;
