@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The checks themselves: each catches the fault it is there for, and lets the right thing pass."""
 
 import unittest

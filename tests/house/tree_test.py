@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """The tree obeys the rules of the house: one test per rule, each names every place that breaks it."""
 
 import pathlib
