@@ -17,14 +17,15 @@ struct IcmpError {
     kHostUnreachable,      // the next hop does not answer
     kProtocolUnreachable,  // ICMPv6: parameter problem, unrecognized next header
     kPortUnreachable,
-    kProhibited,        // communication administratively prohibited
-    kTooBig,            // fragmentation needed; ICMPv6 packet too big
-    kTimeExceeded,      // hop limit exceeded in transit
-    kParameterProblem,  // erroneous header field
+    kProhibited,          // communication administratively prohibited
+    kTooBig,              // fragmentation needed; ICMPv6 packet too big
+    kTimeExceeded,        // hop limit exceeded in transit
+    kParameterProblem,    // erroneous header field
+    kUnrecognizedOption,  // ICMPv6 only (RFC 8200 4.2)
   };
   Kind kind = Kind::kHostUnreachable;
   uint32_t mtu = 0;      // kTooBig: of the next hop's link
-  uint32_t pointer = 0;  // kParameterProblem, kProtocolUnreachable on IPv6: offset of the field in the packet
+  uint32_t pointer = 0;  // parameter problems, kProtocolUnreachable on IPv6: offset of the field in the packet
 };
 
 // An error that was received about a TCP segment. The tuple is the quoted segment's: local = its source.

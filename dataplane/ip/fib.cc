@@ -1,0 +1,72 @@
+#include "ip/fib.h"
+
+#include <algorithm>
+
+namespace culvert::ip {
+
+namespace {
+
+// The same prefix with its host bits cleared.
+Prefix normal(const Prefix& prefix) {
+  auto bytes = prefix.address.bytes();
+  const unsigned keep = prefix.address.is_v4() ? 96u + prefix.bits : prefix.bits;
+  for (unsigned bit = keep; bit < 128; ++bit) {
+    bytes[bit / 8] = static_cast<uint8_t>(bytes[bit / 8] & ~(0x80u >> (bit % 8)));
+  }
+  // from_bytes of 4 for IPv4: a mapped address of all zero bits would else look like one of IPv6.
+  const auto address = prefix.address.is_v4() ? IpAddress::v4(&bytes[12]) : IpAddress::v6(bytes.data());
+  return {address, prefix.bits};
+}
+
+bool before(const FibRoute& a, const FibRoute& b) { return a.to < b.to; }
+
+}  // namespace
+
+void Fib::add(const FibRoute& route) {
+  FibRoute added = route;
+  added.to = normal(route.to);
+  const auto at = std::lower_bound(routes_.begin(), routes_.end(), added, before);
+  if (at != routes_.end() && at->to == added.to) {
+    *at = added;
+    return;
+  }
+  routes_.insert(at, added);
+  rebuild();
+}
+
+bool Fib::remove(const Prefix& to) {
+  const Prefix wanted = normal(to);
+  const auto gone = std::remove_if(routes_.begin(), routes_.end(), [&](const FibRoute& r) { return r.to == wanted; });
+  const bool found = gone != routes_.end();
+  routes_.erase(gone, routes_.end());
+  rebuild();
+  return found;
+}
+
+void Fib::remove_interface(InterfaceId interface) {
+  std::erase_if(routes_, [&](const FibRoute& r) { return r.interface == interface; });
+  rebuild();
+}
+
+void Fib::rebuild() {
+  parents_.assign(routes_.size(), kNoParent);
+  // In sorted order an enclosing prefix stands before what it encloses; walk outwards from the previous one.
+  for (uint32_t i = 1; i < routes_.size(); ++i) {
+    uint32_t candidate = i - 1;
+    while (candidate != kNoParent && !routes_[candidate].to.contains(routes_[i].to.address)) {
+      candidate = parents_[candidate];
+    }
+    parents_[i] = candidate;
+  }
+}
+
+std::optional<NextHop> Fib::lookup(const IpAddress& destination) const {
+  const auto after = std::upper_bound(routes_.begin(), routes_.end(), destination,
+                                      [](const IpAddress& a, const FibRoute& r) { return a < r.to.address; });
+  uint32_t i = after == routes_.begin() ? kNoParent : static_cast<uint32_t>(after - routes_.begin() - 1);
+  while (i != kNoParent && !routes_[i].to.contains(destination)) i = parents_[i];
+  if (i == kNoParent) return std::nullopt;
+  return NextHop{routes_[i].interface, routes_[i].via.value_or(destination)};
+}
+
+}  // namespace culvert::ip
