@@ -1,5 +1,5 @@
-// What one workload proves itself with: a private key that never leaves this process (D20), the chain the CA returned for
-// it, and the roots to judge peers by. Immutable once made; a rotation makes a new one.
+// What one workload proves itself with: a private key that never leaves this process (D20), the chain the CA returned
+// for it, and the roots to judge peers by. Immutable once made; a rotation makes a new one.
 #pragma once
 
 #include <memory>
@@ -39,19 +39,25 @@ class Credentials {
   // what does not fit (no certificate, key does not match the leaf, no root …). Empty chain and null key: a client
   // without a certificate, which still judges its peer by the roots.
   static Result<std::shared_ptr<const Credentials>, std::string> make(std::shared_ptr<const PrivateKey> key,
-                                                                      std::string_view chain_pem, std::string_view roots_pem);
+                                                                      std::string_view chain_pem,
+                                                                      std::string_view roots_pem);
   ~Credentials();
 
   const std::vector<SpiffeId>& identities() const;  // of the leaf
-  UnixTime not_before() const;
-  UnixTime not_after() const;   // the soonest of the chain
-  std::string serial_decimal() const;
+  UnixTime not_before() const;                      // the latest of the chain
+  UnixTime not_after() const;                       // the soonest of the chain
+  std::string serial_decimal() const;               // of the leaf; empty without one
 
   // For tls.
-  evp_pkey_st* key() const;
+  bool has_certificate() const { return leaf() != nullptr; }
+  evp_pkey_st* key() const;  // null without a certificate, as is leaf()
   x509_st* leaf() const;
   const std::vector<x509_st*>& intermediates() const;
   x509_store_st* roots() const;
+  const std::vector<x509_st*>& root_certificates() const;
+  // What tls derives from these credentials once (its SSL_CTX), kept as long as they are. `derive` runs at most once;
+  // from any thread.
+  const std::shared_ptr<void>& derived(std::shared_ptr<void> (*derive)(const Credentials&)) const;
 
  private:
   struct Impl;

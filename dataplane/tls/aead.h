@@ -26,8 +26,9 @@ class AeadKey {
                     MutableByteView ciphertext, uint8_t tag[kAeadTagBytes]) = 0;
   // Decrypts the pieces into `plaintext` (as long as their sum) and compares the tag in constant time. On false
   // `plaintext` has been wiped.
-  [[nodiscard]] virtual bool open(const uint8_t nonce[kAeadNonceBytes], ByteView aad, std::span<const ByteView> ciphertext,
-                                  const uint8_t tag[kAeadTagBytes], MutableByteView plaintext) = 0;
+  [[nodiscard]] virtual bool open(const uint8_t nonce[kAeadNonceBytes], ByteView aad,
+                                  std::span<const ByteView> ciphertext, const uint8_t tag[kAeadTagBytes],
+                                  MutableByteView plaintext) = 0;
 };
 
 class AeadBackend {
