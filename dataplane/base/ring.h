@@ -29,7 +29,7 @@ class Ring {
   }
 
   // False when full.
-  bool put(const T& value) { return rte_ring_sp_enqueue_elem(ring_.get(), &value, sizeof(T)) == 0; }
+  bool put(T value) { return rte_ring_sp_enqueue_elem(ring_.get(), &value, sizeof(T)) == 0; }
   // False when empty.
   bool take(T& value) { return rte_ring_sc_dequeue_elem(ring_.get(), &value, sizeof(T)) == 0; }
   bool empty() const { return rte_ring_empty(ring_.get()) != 0; }

@@ -133,11 +133,6 @@ Result<InterfaceId, std::string> Node::add_uplink(const UplinkSpec& spec, std::u
     // it, the others need to know its limits only.
     worker.add_uplink(id, spec, *routes, worker.drives_ports() ? std::move(*shared_port) : nullptr);
   });
-  for (const auto& [name, attached] : impl_->attachments) {
-    const auto addresses = attached.spec.addresses;
-    if (!spec.proxy_neighbours) break;
-    impl_->port_worker().mailbox().post([id, addresses](Worker& worker) { worker.answer_for(id, addresses); });
-  }
   return id;
 }
 

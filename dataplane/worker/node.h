@@ -47,6 +47,7 @@ struct UplinkSpec {
   std::string name;
   std::vector<Prefix> addresses;  // the node's own on this link; ICMP errors and neighbour requests leave from them
   bool proxy_neighbours = true;   // answer ARP and ND for the attached pods' addresses
+  uint16_t mtu = 1500;
 };
 
 struct AttachmentSpec {

@@ -67,7 +67,7 @@ class Pipeline {
   Pipeline& operator=(const Pipeline&) = delete;
 
   // --- interfaces --------------------------------------------------------------------------------------------------
-  Interface& add(const InterfaceSetup& setup, std::unique_ptr<port::Port> port, Instant now);
+  Interface& add(const InterfaceSetup& setup, std::unique_ptr<port::Port> port);
   // Sends what waits, then closes the port.
   void remove(InterfaceId id, Instant now);
   Interface* find(InterfaceId id);
@@ -93,6 +93,8 @@ class Pipeline {
   bool transmit(Instant now, size_t budget);
   // Gives the ports what waits for them and sets the links' timers. True: a port was full.
   bool flush(Instant now);
+  // Something was written to the interface's link: flush() looks at it.
+  void touch(Interface& interface);
   Instant next_deadline() const { return timers_.next_deadline(); }
   bool readable() const;
 
@@ -104,7 +106,6 @@ class Pipeline {
   void send_segment(tcp::OutSegment& segment, Instant now);
   void deliver_in_node(tcp::OutSegment& segment, Instant now);
   void put(Interface& interface, Packet frame);
-  void touch(Interface& interface);
 
   BufferPool& pool_;
   Counters& counters_;

@@ -69,7 +69,7 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   void list_tunnels(std::vector<TunnelRow>& rows);
   Pipeline& pipeline() { return pipeline_; }
   tcp::Stack& tcp() { return tcp_; }
-  hbone::Tunnels& tunnels() { return tunnels_; }
+  hbone::Tunnels& tunnels() { return proxy_.tunnels(); }
   proxy::Proxy& proxy() { return proxy_; }
 
  private:
@@ -78,18 +78,25 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   // proxy::LogSink
   void log_line(std::string_view line) override;
 
+  void start_port(const InterfaceSetup& setup, std::unique_ptr<port::Port> port);
+  void dispatch_tcp_events();
+
   const WorkerSetup setup_;
   Counters counters_;
   Mailbox mailbox_;
   LogRing log_;
   Idle idle_;
   tcp::Stack tcp_;
+  std::unique_ptr<Steering> steering_;
   Pipeline pipeline_;
   proxy::Proxy proxy_;
-  hbone::Tunnels& tunnels_;
-  std::atomic<int64_t> heartbeat_{0};
-  std::atomic<bool> polled_ports_{false};
   Instant now_{};
+  Instant busy_at_{};                       // when the last packet came
+  std::vector<InterfaceId> polled_;         // interfaces without a descriptor to wait for
+  std::vector<InterfaceId> proxying_;       // uplinks that answer for pods
+  std::map<InterfaceId, std::vector<IpAddress>> pod_addresses_;
+  std::atomic<int64_t> heartbeat_{0};       // written by the worker, read by control
+  std::atomic<bool> polled_ports_{false};   // written by the worker, read by control
 };
 
 }  // namespace culvert::worker
