@@ -19,9 +19,8 @@ const Workload* Mesh::workload_at(std::string_view network, const IpAddress& add
 }
 
 const Workload* Mesh::local_workload(std::string_view name_space, std::string_view name, std::string_view node) const {
-  const LocalSlot* slot = by_name_.find(hash_pair(name_space, name), [&](const LocalSlot& s) {
-    return s.name == name && s.name_space == name_space;
-  });
+  const LocalSlot* slot = by_name_.find(
+      hash_pair(name_space, name), [&](const LocalSlot& s) { return s.name == name && s.name_space == name_space; });
   if (!slot) return nullptr;
   for (const auto& workload : slot->workloads) {
     if (node.empty() || workload->node == node) return workload.get();
@@ -105,17 +104,15 @@ const Service* Mesh::service_by_hostname(std::string_view hostname, std::string_
 
 std::span<const ServiceEndpoint> Mesh::endpoints(const Service& service) const {
   const EndpointSlot* slot =
-      endpoints_.find(hash_pair(service.name_space, service.hostname), [&](const EndpointSlot& s) {
-        return is_pair(s.service, service.name_space, service.hostname);
-      });
+      endpoints_.find(hash_pair(service.name_space, service.hostname),
+                      [&](const EndpointSlot& s) { return is_pair(s.service, service.name_space, service.hostname); });
   return slot ? std::span<const ServiceEndpoint>(slot->endpoints) : std::span<const ServiceEndpoint>();
 }
 
 std::span<const identity::SpiffeId> Mesh::identities(const Service& service) const {
-  const ServiceSlot* slot =
-      services_.find(hash_pair(service.name_space, service.hostname), [&](const ServiceSlot& s) {
-        return s.record->hostname == service.hostname && s.record->name_space == service.name_space;
-      });
+  const ServiceSlot* slot = services_.find(hash_pair(service.name_space, service.hostname), [&](const ServiceSlot& s) {
+    return s.record->hostname == service.hostname && s.record->name_space == service.name_space;
+  });
   return slot ? std::span<const identity::SpiffeId>(slot->identities) : std::span<const identity::SpiffeId>();
 }
 

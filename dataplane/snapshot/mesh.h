@@ -62,7 +62,8 @@ class Mesh {
   // Policies of scope NAMESPACE under their namespace, GLOBAL ones under "" (reference 12.4); in order of key.
   std::span<const std::shared_ptr<const Policy>> policies_in_scope(std::string_view name_space) const;
 
-  // --- everything, in an order that is the same in every process ------------------------------------------------------
+  // --- everything, in an order that is the same in every process
+  // ------------------------------------------------------
   template <class Visit>
   void for_each_workload(Visit&& visit) const {
     workloads_.for_each([&](const Workload& w) { visit(w); });
@@ -77,7 +78,9 @@ class Mesh {
   }
 
   // How much of the table of workloads two versions share, in shards of kShards: for tests and measurements.
-  size_t workload_shards_shared_with(const Mesh& other) const { return workloads_.shards_shared_with(other.workloads_); }
+  size_t workload_shards_shared_with(const Mesh& other) const {
+    return workloads_.shards_shared_with(other.workloads_);
+  }
 
  private:
   friend class MeshBuilder;

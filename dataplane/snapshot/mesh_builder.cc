@@ -1,8 +1,8 @@
 // The writer's side of Mesh.
 //
 // Beside the tables that are published the builder keeps what only it needs: which records stand (with their sequence
-// and the mark of the last full state that mentioned them), which workloads name which service, and which policies stand
-// in which scope. The last two may be long, so their slots are written once per publication: a change only notes
+// and the mark of the last full state that mentioned them), which workloads name which service, and which policies
+// stand in which scope. The last two may be long, so their slots are written once per publication: a change only notes
 // that the slot is stale.
 #include "snapshot/mesh_builder.h"
 
@@ -130,7 +130,8 @@ uint8_t full_length(const IpAddress& address) { return address.is_v4() ? 32 : 12
 
 void MeshBuilder::Impl::index(const Standing<Workload>& standing) {
   const auto& w = standing.record;
-  by_uid.put(hash_text(w->uid), [&](const Workload& other) { return other.uid == w->uid; }, w);
+  by_uid.put(
+      hash_text(w->uid), [&](const Workload& other) { return other.uid == w->uid; }, w);
   if (w->network_mode == NetworkMode::kStandard) {
     for (const IpAddress& address : w->addresses) {
       alter_address(w->network, address, [&](Mesh::AddressSlot& slot) {
