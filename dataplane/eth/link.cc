@@ -46,13 +46,14 @@ bool any_contains(const std::vector<Prefix>& prefixes, const IpAddress& address)
 }  // namespace
 
 struct Link::Impl final : NeighbourActions {
-  Impl(const LinkConfig& c, BufferPool& p, Counters& k, uint64_t seed)
+  Impl(const LinkConfig& c, BufferPool& p, Counters& k, uint64_t seed, Instant start)
       : config(c),
         pool(p),
         counters(k),
         table(c.limits, c.times, k, seed),
         output(c.limits.output_max),
-        undeliverable(c.limits.held_max) {
+        undeliverable(c.limits.held_max),
+        defended_at(start - c.times.defend_interval) {
     own = c.own;
     own.push_back(link_local_of(c.mac));
     std::sort(own.begin(), own.end());
@@ -66,7 +67,7 @@ struct Link::Impl final : NeighbourActions {
   PacketRing undeliverable;
   std::vector<IpAddress> own;      // sorted, with the link-local address of our MAC
   std::vector<IpAddress> proxied;  // sorted
-  Instant defended_at = kNever;
+  Instant defended_at;             // the last announcement made in defence
 
   Received drop(DropReason reason) {
     counters.drop(reason);
@@ -95,7 +96,7 @@ struct Link::Impl final : NeighbourActions {
     if (owner == Ownership::kOwn || owner == Ownership::kProxied) {
       counters.drop(DropReason::kEthAddressConflict);
       // RFC 5227 2.4 (b): defend by one announcement, and not again within the interval.
-      if (defended_at == kNever || now - defended_at >= config.times.defend_interval) {
+      if (now - defended_at >= config.times.defend_interval) {
         defended_at = now;
         announce(address);
       }
@@ -380,8 +381,8 @@ struct Link::Impl final : NeighbourActions {
   }
 };
 
-Link::Link(const LinkConfig& config, BufferPool& pool, Counters& counters, uint64_t seed)
-    : impl_(std::make_unique<Impl>(config, pool, counters, seed)) {}
+Link::Link(const LinkConfig& config, BufferPool& pool, Counters& counters, uint64_t seed, Instant start)
+    : impl_(std::make_unique<Impl>(config, pool, counters, seed, start)) {}
 Link::~Link() = default;
 
 Received Link::receive(Packet frame, Instant now) { return impl_->receive(std::move(frame), now); }
@@ -406,7 +407,10 @@ void Link::remove_proxied(const IpAddress& address) {
   const auto at = std::lower_bound(p.begin(), p.end(), address);
   if (at != p.end() && *at == address) p.erase(at);
 }
-void Link::announce(const IpAddress& address) { impl_->announce(address); }
+void Link::announce(const IpAddress& address, Instant now) {
+  impl_->defended_at = now;
+  impl_->announce(address);
+}
 std::optional<Neighbour> Link::find(const IpAddress& address, Instant now) const {
   return impl_->table.find(address, now);
 }

@@ -86,7 +86,7 @@ struct Neighbour {
 class Link {
  public:
   // Pool and counters outlive the link. `seed` draws reachable times.
-  Link(const LinkConfig& config, BufferPool& pool, Counters& counters, uint64_t seed);
+  Link(const LinkConfig& config, BufferPool& pool, Counters& counters, uint64_t seed, Instant start);
   ~Link();
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
@@ -116,7 +116,7 @@ class Link {
   void remove_proxied(const IpAddress& address);
   // Tells the link where an own or proxied address is: gratuitous ARP (RFC 5944 4.6) or an unsolicited neighbour
   // advertisement.
-  void announce(const IpAddress& address);
+  void announce(const IpAddress& address, Instant now);
   // For listings and tests.
   std::optional<Neighbour> find(const IpAddress& address, Instant now) const;
   std::vector<Neighbour> neighbours(Instant now) const;

@@ -110,11 +110,12 @@ struct Interface {
 }  // namespace
 
 struct Input::Impl {
-  Impl(BufferPool& p, Counters& c, const IcmpLimits& l) : pool(p), counters(c), limits(l) {}
+  Impl(BufferPool& p, Counters& c, const IcmpLimits& l, Instant s) : pool(p), counters(c), limits(l), start(s) {}
 
   BufferPool& pool;
   Counters& counters;
   const IcmpLimits limits;
+  const Instant start;
   std::vector<std::optional<Interface>> interfaces;
 
   Interface* find(InterfaceId id) {
@@ -460,14 +461,14 @@ struct Input::Impl {
   }
 };
 
-Input::Input(BufferPool& pool, Counters& counters, const IcmpLimits& limits)
-    : impl_(std::make_unique<Impl>(pool, counters, limits)) {}
+Input::Input(BufferPool& pool, Counters& counters, const IcmpLimits& limits, Instant start)
+    : impl_(std::make_unique<Impl>(pool, counters, limits, start)) {}
 Input::~Input() = default;
 
 void Input::set_interface(InterfaceId interface, const InterfaceConfig& config) {
   const auto i = static_cast<size_t>(interface);
   if (i >= impl_->interfaces.size()) impl_->interfaces.resize(i + 1);
-  impl_->interfaces[i] = Interface{config, {}};
+  impl_->interfaces[i] = Interface{config, {impl_->start}};
 }
 
 void Input::remove_interface(InterfaceId interface) {

@@ -57,7 +57,7 @@ struct IcmpLimits {
 class Input {
  public:
   // Pool and counters outlive it.
-  Input(BufferPool& pool, Counters& counters, const IcmpLimits& limits);
+  Input(BufferPool& pool, Counters& counters, const IcmpLimits& limits, Instant start);
   ~Input();
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;

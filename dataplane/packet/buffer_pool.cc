@@ -12,9 +12,12 @@ namespace {
 
 constexpr uint32_t room_of(BufferKind kind) {
   switch (kind) {
-    case BufferKind::kSmall: return kHeadroom + kSmallRoom;
-    case BufferKind::kLarge: return kHeadroom + kLargeRoom;
-    case BufferKind::kView: return 0;
+    case BufferKind::kSmall:
+      return kHeadroom + kSmallRoom;
+    case BufferKind::kLarge:
+      return kHeadroom + kLargeRoom;
+    case BufferKind::kView:
+      return 0;
   }
   return 0;
 }
@@ -50,9 +53,8 @@ std::unique_ptr<BufferPool> BufferPool::on_mempools(const char* name, const Pool
   for (size_t i = 0; i < kBufferKinds; ++i) {
     const auto kind = static_cast<BufferKind>(i);
     // A per-lcore cache of 256 keeps bursts off the shared ring (rte_mempool's own recommendation is a divisor of n).
-    rte_mempool* mempool =
-        rte_pktmbuf_pool_create((std::string(name) + kSuffixes[i]).c_str(), pool->limits_[i], 256, kPrivateBytes,
-                                static_cast<uint16_t>(room_of(kind)), socket_id);
+    rte_mempool* mempool = rte_pktmbuf_pool_create((std::string(name) + kSuffixes[i]).c_str(), pool->limits_[i], 256,
+                                                   kPrivateBytes, static_cast<uint16_t>(room_of(kind)), socket_id);
     if (!mempool) return nullptr;
     pool->mempools_[i] = mempool;
     BufferTag stamp{pool.get(), kind};
@@ -147,17 +149,26 @@ Packet BufferPool::take_copy(ByteView bytes) {
   return result;
 }
 
+Packet BufferPool::take_exact(uint16_t bytes) {
+  DP_DCHECK(bytes <= kLargeRoom);
+  const BufferKind kind = bytes > kSmallRoom ? BufferKind::kLarge : BufferKind::kSmall;
+  Packet result;
+  if (!from_heap()) {
+    result = take(kind);
+  } else if (fail_countdown_ > 0 && --fail_countdown_ == 0) {
+    ++refused_;
+  } else {
+    result = Packet::adopt(take_heap(kind, kHeadroom + uint32_t{bytes}));
+  }
+  if (result && bytes > 0) DP_CHECK(result.append(bytes));
+  return result;
+}
+
 Packet BufferPool::take_exact_copy(ByteView bytes) {
   if (!from_heap() || bytes.size() > kLargeRoom) return take_copy(bytes);
-  if (fail_countdown_ > 0 && --fail_countdown_ == 0) {
-    ++refused_;
-    return {};
-  }
-  const BufferKind kind = bytes.size() > kSmallRoom ? BufferKind::kLarge : BufferKind::kSmall;
-  Packet result = Packet::adopt(take_heap(kind, kHeadroom + static_cast<uint32_t>(bytes.size())));
-  if (result && !bytes.empty()) {
-    std::memcpy(result.append(static_cast<uint16_t>(bytes.size())), bytes.data(), bytes.size());
-  }
+  Packet result = take_exact(static_cast<uint16_t>(bytes.size()));
+  if (!result) return result;
+  if (!bytes.empty()) std::memcpy(result.front_mutable().data(), bytes.data(), bytes.size());
   bytes_copied_ += bytes.size();
   return result;
 }

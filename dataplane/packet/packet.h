@@ -159,6 +159,8 @@ class BufferPool {
   // Heap pools: one allocation that ends exactly behind `bytes`, with kHeadroom before them, so that the address
   // sanitizer catches an overread by one byte. Mempool pools: same as take_copy.
   [[nodiscard]] Packet take_exact_copy(ByteView bytes);
+  // The same without contents: one buffer of `bytes` (at most kLargeRoom) for a driver to fill. Not counted as copied.
+  [[nodiscard]] Packet take_exact(uint16_t bytes);
 
   bool from_heap() const { return mempools_[0] == nullptr; }
   // For drivers that fill descriptors themselves; null for heap pools.

@@ -41,6 +41,15 @@ class OffloadPort final : public Port {
 
  private:
   struct Pending;
+  enum class Fate : uint8_t { kReady, kCut, kImpossible, kNoBuffer };
+  Fate prepare(Packet& packet);
+  bool cut(Packet packet);
+  bool linearise(Packet& packet);
+  void complete_checksum(Packet& packet);
+  uint16_t segments_max() const;
+  size_t send_ready(std::span<Packet> packets);
+  bool flush_pending();
+
   std::unique_ptr<Port> device_;
   BufferPool& pool_;
   Counters& counters_;
