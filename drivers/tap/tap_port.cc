@@ -103,7 +103,7 @@ TapPort::ReadResult TapPort::shed() {
 }
 
 void TapPort::note_error(int error) {
-  // EIO: the device is down. EBADFD: it is gone, with its namespace.
+  // EBADFD: the device was deleted. EIO, it is down for the moment, changes nothing.
   if (error == EBADFD) up_ = false;
 }
 
