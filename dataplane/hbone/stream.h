@@ -47,8 +47,11 @@ enum class EventKind : uint8_t {
   kReadable,     // bytes came into an empty receive queue (edge)
   kWritable,     // room came back after writable_bytes() was 0 (edge)
   kEndOfStream,  // the peer's END_STREAM: read() gives what remains, then no more
-  kReset,        // RST_STREAM from the peer, code in `code`; unread bytes are gone. Terminal
-  kLost,         // the tunnel ended, or never came up; `loss` and failure() tell; unread bytes are gone. Terminal
+  kStopped,  // RST_STREAM behind the peer's END_STREAM, code in `code`: what came is complete and stays readable, but
+             // the peer takes no more bytes (a server that answered without reading all). write() is refused from now
+             // on
+  kReset,  // RST_STREAM from the peer before its END_STREAM, code in `code`; unread bytes are gone. Terminal
+  kLost,   // the tunnel ended, or never came up; `loss` and failure() tell; unread bytes are gone. Terminal
 };
 
 // After a terminal event nothing more is reported for the stream; it stays a valid handle until release().
