@@ -25,6 +25,7 @@ SessionImpl::SessionImpl(const SessionConfig& config, std::unique_ptr<Handshake>
       aead_(*config.aead),
       pool_(pool),
       counters_(counters),
+      records_per_key_max_(config.records_per_key_max),
       key_update_every_bytes_(config.key_update_every_bytes),
       handshake_(std::move(handshake)),
       post_handshake_(config.role == Role::kClient) {

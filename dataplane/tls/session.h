@@ -36,9 +36,11 @@ struct SessionConfig {
   std::vector<identity::SpiffeId> expected_peers;
   // Server: at least one SAN of the client must have this trust domain (reference 3.4); empty: no check.
   std::string required_trust_domain;
-  std::string alpn = "h2";              // empty: none is offered and none chosen
-  AeadBackend* aead = nullptr;          // outlives the session
-  uint64_t key_update_every_bytes = 0;  // 0: before the AEAD limit of RFC 8446 5.5 (2^24.5 records) only
+  std::string alpn = "h2";      // empty: none is offered and none chosen
+  AeadBackend* aead = nullptr;  // outlives the session
+  // Our direction gets a new key after this many records: RFC 8446 5.5 allows 2^24.5 under one AES-GCM key.
+  uint64_t records_per_key_max = uint64_t{1} << 24;
+  uint64_t key_update_every_bytes = 0;                             // and after this many bytes; 0: only for the records
   void (*keylog)(void* context, std::string_view line) = nullptr;  // debugging tools only
   void* keylog_context = nullptr;
 };

@@ -18,9 +18,6 @@ namespace culvert::tls {
 // tickets and a KeyUpdate are usual; each KeyUpdate costs us six HMACs and an expanded key.
 inline constexpr uint32_t kRecordsWithoutDataMax = 32;
 
-// RFC 8446 5.5: 2^24.5 full-size records may be encrypted under one AES-GCM key. KeyUpdate comes well before.
-inline constexpr uint64_t kRecordsPerKeyMax = uint64_t{1} << 24;
-
 class SessionImpl final : public Session {
  public:
   SessionImpl(const SessionConfig& config, std::unique_ptr<Handshake> handshake, BufferPool& pool, Counters& counters);
@@ -74,6 +71,7 @@ class SessionImpl final : public Session {
   Counters& counters_;
   Counter sealed_counter_;
   Counter opened_counter_;
+  uint64_t records_per_key_max_;
   uint64_t key_update_every_bytes_;
 
   State state_ = State::kHandshaking;

@@ -51,7 +51,7 @@ bool SessionImpl::seal(std::span<const ByteView> pieces) {
 }
 
 bool SessionImpl::rotation_due(size_t bytes) const {
-  if (sealer_->sequence() >= kRecordsPerKeyMax) return true;
+  if (sealer_->sequence() >= records_per_key_max_) return true;
   return key_update_every_bytes_ > 0 && bytes_under_key_ > 0 && bytes_under_key_ + bytes > key_update_every_bytes_;
 }
 
