@@ -7,8 +7,8 @@
                               |
     host                   outside                      not in the mesh
 
-A lab named NAME keeps everything under /run/culvert-lab/NAME and calls its namespaces culvert-NAME-<place>, so that labs
-of different names share nothing.
+A lab named NAME keeps everything under /run/culvert-lab/NAME and calls its namespaces culvert-NAME-<place>, so that
+labs of different names share nothing.
 """
 
 import dataclasses

@@ -1,8 +1,8 @@
 """Keeps the programs of a lab running: one process per lab.
 
-Each node's culvert-dataplane and culvert-agent run in the node's namespace. One that ends is started again: at once when
-it had run for a while, otherwise after a pause that doubles up to kPauseMax. Their output goes to one log file each,
-bounded by rotation. If the supervisor itself is killed, the kernel ends its programs.
+Each node's culvert-dataplane and culvert-agent run in the node's namespace. One that ends is started again: at once
+when it had run for a while, otherwise after a pause that doubles up to PAUSE_MAX. Their output goes to one log file
+each, bounded by rotation. If the supervisor itself is killed, the kernel ends its programs.
 
 It listens on a Unix socket for one JSON object per connection and answers with one:
     {"do": "status"}                                       → {"n1": {"dataplane": {"pid": 1, "starts": 1}, …}, …}

@@ -92,7 +92,7 @@ def check_machine(programs):
             raise LabError(f"{tool} is missing: run scripts/deps --run")
     for program in programs:
         if not os.access(program, os.X_OK):
-            raise LabError(f"{program} is missing: build it (cmake --workflow --preset dev) or name its folder with --bin")
+            raise LabError(f"{program} is missing: build it (cmake --workflow --preset dev), or name its folder: --bin")
 
 
 def _is_mount(path):

@@ -75,8 +75,8 @@ def _enslave(netns, device):
 
 
 def _plain_packets(netns, device):
-    system.run("ip", "netns", "exec", netns, "ethtool", "-K", device, "tx", "off", "rx", "off", "gso", "off", "tso", "off",
-               "gro", "off", "txvlan", "off", "rxvlan", "off")
+    run("ip", "netns", "exec", netns, "ethtool", "-K", device, "tx", "off", "rx", "off", "gso", "off", "tso", "off",
+        "gro", "off", "txvlan", "off", "rxvlan", "off")
 
 
 def late_ports(plan):

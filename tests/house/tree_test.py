@@ -15,7 +15,8 @@ class House(unittest.TestCase):
     maxDiff = None
 
     def assertNothing(self, found):
-        self.assertFalse(found, "\n" + "\n".join(found))
+        if found:
+            self.fail("\n" + "\n".join(found))
 
     def test_the_walk_finds_the_tree(self):
         # Every other test would pass on an empty list.

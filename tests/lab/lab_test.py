@@ -1,0 +1,196 @@
+#!/usr/bin/python3
+"""scripts/lab and scripts/quickstart as their users meet them."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+
+import bed as b
+
+LAB = str(b.ROOT / "scripts/lab")
+QUICKSTART = str(b.ROOT / "scripts/quickstart")
+
+
+def lab(*words, timeout=60):
+    return subprocess.run([LAB, *words], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def traces():
+    """What a lab could leave behind on this machine."""
+    netns = pathlib.Path("/run/netns")
+    mounts = [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    return {
+        "namespaces": sorted(entry.name for entry in netns.glob("culvert-*")) if netns.exists() else [],
+        "mounts": sorted(mount for mount in mounts if mount.startswith("/run")),
+        "interfaces": sorted(os.listdir("/sys/class/net")),
+        "state": sorted(entry.name for entry in b.p.STATE_ROOT.iterdir()) if b.p.STATE_ROOT.exists() else [],
+        "huge pages": b.system.HUGE_PAGES.read_text(encoding="ascii") if b.system.HUGE_PAGES.exists() else "",
+        "sysctls": subprocess.run(["sysctl", "-a", "--pattern", r"^net\.(ipv4\.ip_forward|ipv6\.conf|bridge)"],
+                                  capture_output=True, text=True, check=False).stdout,
+        "processes": sorted(words for words in _command_lines()
+                            if any(part in words for part in ("culvert-dataplane", "culvert-agent", "labkit"))),
+    }
+
+
+def _command_lines():
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                yield pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                pass
+
+
+class Lab(unittest.TestCase):
+    def test_down_leaves_nothing_and_may_be_said_twice(self):
+        before = traces()
+        self.addCleanup(lab, "down", "--name", "t-trace")
+        up = lab("up", "--name", "t-trace", "--bin", b.BIN)
+        self.assertEqual(up.returncode, 0, up.stderr)
+        self.assertIn("is up", up.stdout)
+        # Something that a user forgot.
+        subprocess.Popen([LAB, "exec", "--name", "t-trace", "n1-p1", "--", "sleep", "1000"])
+        time.sleep(0.5)
+        down = lab("down", "--name", "t-trace")
+        self.assertEqual(down.returncode, 0, down.stderr)
+        self.assertEqual(traces(), before)
+        again = lab("down", "--name", "t-trace")
+        self.assertEqual(again.returncode, 0)
+        self.assertIn("nothing to take down", again.stdout)
+
+    def test_a_second_lab_does_not_disturb_a_first(self):
+        for name in ("t-one", "t-two"):
+            self.addCleanup(lab, "down", "--name", name)
+            up = lab("up", "--name", name, "--bin", b.BIN, "--no-huge")
+            self.assertEqual(up.returncode, 0, up.stderr)
+        first = b.Lab.open("t-one")
+        one, two = (json.loads(lab("status", "--name", name, "-o", "json").stdout) for name in ("t-one", "t-two"))
+        self.assertEqual(lab("down", "--name", "t-two").returncode, 0)
+        self.assertEqual(json.loads(lab("status", "--name", "t-one", "-o", "json").stdout), one)
+        self.assertFalse({node["netns"] for node in one["nodes"]} & {node["netns"] for node in two["nodes"]})
+        for pod in b.p.PODS.values():
+            self.assertTrue(first.answers(pod.name, pod.gateways[0]))
+
+    def test_status_has_the_documented_shape_and_tells_the_truth(self):
+        self.addCleanup(lab, "down", "--name", "t-status")
+        up = lab("up", "--name", "t-status", "--bin", b.BIN, "--no-huge")
+        self.assertEqual(up.returncode, 0, up.stderr)
+        status = json.loads(lab("status", "--name", "t-status", "-o", "json").stdout)
+        self.assertEqual(sorted(status), ["nodes", "pods", "wire"])
+        self.assertEqual([node["name"] for node in status["nodes"]], ["n1", "n2"])
+        for node in status["nodes"]:
+            self.assertEqual(sorted(node),
+                             ["admin", "config", "control_socket", "name", "netns", "pids", "trust_bundle"])
+            self.assertTrue(os.path.exists(node["config"]))
+            self.assertTrue(os.path.exists(node["control_socket"]))
+            self.assertIn("BEGIN CERTIFICATE", pathlib.Path(node["trust_bundle"]).read_text(encoding="ascii"))
+            for program, pid in node["pids"].items():
+                self.assertIn(f"culvert-{program}", os.readlink(f"/proc/{pid}/exe"))
+                self.assertEqual(os.stat(f"/proc/{pid}/ns/net").st_ino, os.stat(f"/run/netns/{node['netns']}").st_ino)
+        self.assertEqual([pod["name"] for pod in status["pods"]], ["n1-p1", "n1-p2", "n2-p1", "n2-p2"])
+        for pod in status["pods"]:
+            self.assertEqual(sorted(pod), ["addresses", "identity", "name", "netns", "node"])
+            shown = subprocess.run(["ip", "-n", pod["netns"], "address", "show", "dev", "eth0"], capture_output=True,
+                                   text=True, check=True).stdout
+            for address in pod["addresses"]:
+                self.assertIn(address, shown)
+        wire = subprocess.run(["ip", "-n", status["wire"]["netns"], "link", "show", status["wire"]["interface"]],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual(wire.returncode, 0)
+
+        # exec passes on output and status; kill keeps a program down as long as it says; logs show both programs.
+        done = lab("exec", "--name", "t-status", "n2-p1", "--", "sh", "-c", "echo here; exit 7")
+        self.assertEqual((done.returncode, done.stdout), (7, "here\n"))
+        killed = lab("kill", "--name", "t-status", "n1", "agent", "--hold", "2")
+        self.assertEqual(killed.returncode, 0, killed.stderr)
+        time.sleep(1)
+        pids = json.loads(lab("status", "--name", "t-status", "-o", "json").stdout)["nodes"][0]["pids"]
+        self.assertIsNone(pids["agent"])
+        self.assertEqual(pids["dataplane"], status["nodes"][0]["pids"]["dataplane"])
+        time.sleep(2)
+        pids = json.loads(lab("status", "--name", "t-status", "-o", "json").stdout)["nodes"][0]["pids"]
+        self.assertIsNotNone(pids["agent"])
+        logs = lab("logs", "--name", "t-status", "n1").stdout
+        self.assertIn("==> dataplane <==", logs)
+        self.assertIn("==> agent <==", logs)
+        twice = lab("up", "--name", "t-status", "--bin", b.BIN)
+        self.assertEqual(twice.returncode, 1)
+        self.assertIn("up already", twice.stderr)
+
+    def test_what_is_not_built_is_refused_in_one_sentence(self):
+        for words in (["--pods", "packet"], ["--uplink", "packet"], ["--workers", "2"], ["--istiod", "fake"]):
+            with self.subTest(" ".join(words)):
+                done = lab("up", "--name", "t-refuse", "--bin", b.BIN, *words)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(len(done.stderr.strip().splitlines()), 1)
+                self.assertIn("not built yet", done.stderr)
+                self.assertFalse((b.p.STATE_ROOT / "t-refuse").exists())
+
+    def test_a_lab_that_cannot_come_up_says_why_and_leaves_nothing(self):
+        before = traces()
+        broken = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "n1.yaml"
+        broken.write_text("workers: {cuont: 1}\n", encoding="ascii")
+        done = lab("up", "--name", "t-broken", "--bin", b.BIN, "--no-huge", "--config-dir", str(broken.parent))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("cuont", done.stdout)
+        self.assertIn("did not come up", done.stderr)
+        self.assertEqual(traces(), before)
+
+    def test_an_interrupted_up_leaves_nothing(self):
+        before = traces()
+        with subprocess.Popen([LAB, "up", "--name", "t-stop", "--bin", b.BIN], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            b.wait_for(lambda: (b.p.STATE_ROOT / "t-stop/lab.json").exists(), 10, "up does not begin")
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        self.assertEqual(traces(), before)
+
+
+class Quickstart(unittest.TestCase):
+    def test_it_tells_what_happened_and_leaves_nothing(self):
+        before = traces()
+        started = time.monotonic()
+        done = subprocess.run([QUICKSTART, "--bin", b.BIN], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertIn("network namespaces", done.stdout.splitlines()[0])
+        for pod in ("n1-p1", "n2-p1"):
+            self.assertIn(b.p.PODS[pod].identity, done.stdout)
+        self.assertIn("15008", done.stdout)
+        self.assertIn("TLS 1.3", done.stdout)
+        self.assertEqual(traces(), before)
+
+    def test_kept_it_stays_until_it_is_taken_down(self):
+        self.addCleanup(lab, "down", "--name", "quickstart")
+        done = subprocess.run([QUICKSTART, "--bin", b.BIN, "--keep"], capture_output=True, text=True, timeout=120,
+                              check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        kept = b.Lab.open("quickstart")
+        self.assertTrue(kept.answers("n1-p1", "10.1.0.1"))
+        self.assertTrue((kept.plan.state / "captures/wire.pcap").exists())
+        self.assertEqual(lab("down", "--name", "quickstart").returncode, 0)
+
+    def test_ctrl_c_stops_it_cleanly(self):
+        before = traces()
+        with subprocess.Popen([QUICKSTART, "--bin", b.BIN], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            b.wait_for(lambda: (b.p.STATE_ROOT / "quickstart/lab.json").exists(), 10, "it does not begin")
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        self.assertNotEqual(process.returncode, 0)
+        self.assertEqual(traces(), before)
+
+    def test_without_root_it_says_so_first(self):
+        done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", QUICKSTART],
+                              capture_output=True, text=True, timeout=30, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("root", done.stderr)
+        self.assertNotIn("building", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
