@@ -76,6 +76,14 @@ class Texts(unittest.TestCase):
         self.assertEqual(rules.check_machine("dataplane/tcp/rto.cc", "// no steady_clock::now() here"), [])
         self.assertEqual(rules.check_machine("dataplane/worker/loop.cc", "steady_clock::now();"), [])
 
+    def test_cpu_time_is_no_clock(self):
+        self.assertEqual(rules.check_machine("dataplane/tls/a.cc", "clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);"), [])
+        self.assertEqual(len(rules.check_machine("dataplane/tls/a.cc", "clock_gettime(CLOCK_MONOTONIC, &t);")), 1)
+
+    def test_the_level_picture_is_read(self):
+        self.assertEqual(rules.drawn_levels("text\n 2  tcp   tls\n 0  base\nmore 1  things"),
+                         {"tcp": 2, "tls": 2, "base": 0})
+
     def test_unfinished_business_is_caught(self):
         self.assertEqual(len(rules.check_words("a.cc", "// TO" "DO: more\nint ok;\n")), 1)
 

@@ -28,7 +28,7 @@ class House(unittest.TestCase):
                             for line in rules.check_includes(path, TREE.text(path), TREE.places)])
 
     def test_rooms_include_only_what_other_rooms_show(self):
-        shown = {room: rules.public_headers(TREE.text(f"{room}/CMakeLists.txt")) for room in TREE.rooms()}
+        shown = {room: TREE.public_headers(room) for room in TREE.rooms()}
         self.assertNothing([line for path in TREE.cxx()
                             for line in rules.check_public(path, TREE.text(path), TREE.places, shown)])
 
@@ -52,6 +52,9 @@ class House(unittest.TestCase):
             self.assertEqual(len(symbols), len(set(symbols)), f"{listed} lists a symbol twice")
             self.assertNothing([f"{listed}: nothing ever counts {symbol}"
                                 for symbol in rules.unused_symbols(symbols, code)])
+
+    def test_the_picture_of_the_levels_is_true(self):
+        self.assertEqual(rules.drawn_levels(TREE.text("ARCHITECTURE.md")), rules.LEVELS)
 
     def test_every_room_has_a_page(self):
         self.assertNothing([f"{room}/README.md is missing" for room in TREE.rooms()
