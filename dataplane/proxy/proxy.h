@@ -50,13 +50,14 @@ struct Attachment {
 };
 
 struct Setup {
-  std::string node;            // NODE_NAME
-  std::string network;         // own NETWORK
-  InterfaceId link_out{0};     // the in-node link: opened here when the endpoint is a pod of this node …
-  InterfaceId link_in{1};      // … and accepted here
+  std::string node;         // NODE_NAME
+  std::string network;      // own NETWORK
+  InterfaceId link_out{0};  // the in-node link: opened here when the endpoint is a pod of this node …
+  InterfaceId link_in{1};   // … and accepted here
   hbone::Limits hbone;
   uint32_t sessions_max = 65'536;
   tcp::ConnectionOptions tcp;  // of every connection, accepted or opened
+  bool log_opened = false;     // a line when a session opens, too (level debug)
   uint64_t seed = 0;
 };
 
@@ -73,8 +74,8 @@ struct SessionInfo {
 class Proxy {
  public:
   // References outlive the proxy.
-  Proxy(const Setup& setup, tcp::Stack& tcp, BufferPool& pool, Counters& counters, tls::AeadBackend& aead, Egress& egress,
-        LogSink& log, Instant start);
+  Proxy(const Setup& setup, tcp::Stack& tcp, BufferPool& pool, Counters& counters, tls::AeadBackend& aead,
+        Egress& egress, LogSink& log, Instant start);
   ~Proxy();
   Proxy(const Proxy&) = delete;
   Proxy& operator=(const Proxy&) = delete;
@@ -92,7 +93,8 @@ class Proxy {
   InterfaceId attachment_of(const IpAddress& address) const;
 
   // --- state -------------------------------------------------------------------------------------------------------
-  // Live inbound streams are decided again when policies or workloads changed (reference 12.5), a bounded number a turn.
+  // Live inbound streams are decided again when policies or workloads changed (reference 12.5), a bounded number a
+  // turn.
   void install(std::shared_ptr<const snapshot::Mesh> mesh, Instant now);
   void install(std::shared_ptr<const CredentialMap> credentials, Instant now);
 

@@ -1,5 +1,8 @@
 #include "telemetry/access_log.h"
 
+#include <arpa/inet.h>
+
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <ctime>
@@ -133,7 +136,13 @@ void Writer::bare(std::string_view name, std::string_view value) {
 void Writer::address(std::string_view name, const std::optional<Endpoint>& value) {
   if (!value) return;
   key(name);
-  text(value->to_string());
+  char buffer[INET6_ADDRSTRLEN];
+  const IpAddress& a = value->address;
+  const char* written = inet_ntop(a.is_v4() ? AF_INET : AF_INET6, a.wire().data(), buffer, sizeof buffer);
+  if (!a.is_v4()) text("[");
+  text(written ? written : "?");
+  text(a.is_v4() ? ":" : "]:");
+  number(value->port);
 }
 
 void write_time(Writer& out, int64_t unix_us) {

@@ -1,0 +1,144 @@
+// What the files of this room share. Not shown outside of it.
+//
+//   proxy.cc      the public face and the turn
+//   attachments.cc pods, who owns an address, which SYN is taken, whose certificate a tunnel shows
+//   outbound.cc   a pod's connection: record, routing, tunnel, CONNECT
+//   inbound.cc    a tunnel's stream: checks, policy, connection to the pod; deciding again after a change
+//   splice.cc     bytes and ends from one side to the other
+//   log.cc        access-log lines
+#pragma once
+
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/random.h"
+#include "policy/decision.h"
+#include "proxy/proxy.h"
+#include "proxy/session_table.h"
+#include "proxy/wall_clock.h"
+#include "routing/inbound.h"
+#include "routing/outbound.h"
+#include "telemetry/access_log.h"
+
+namespace culvert::proxy {
+
+// How long a connection waits for the record of its pod (reference 9.1).
+inline constexpr Duration kRecordPatience = 5s;
+// For the answer to a CONNECT, tunnel included: 10 s for TCP, 10 s for TLS and SETTINGS, 10 s for the far end's own
+// connection to its pod (reference 5.4, 22), so that nothing waits forever on a peer that never answers.
+inline constexpr Duration kConnectPatience = 30s;
+// Inbound TCP to the pod (reference 11.2).
+inline constexpr Duration kPodConnectPatience = 10s;
+// Bytes moved per session, direction and turn: others get their turn in between.
+inline constexpr uint64_t kSpliceBytesPerTurn = 256u << 10;
+// Slots looked at per turn after a change of policies or workloads.
+inline constexpr uint32_t kRecheckPerTurn = 256;
+// A buffer pool that was empty is tried again after this long.
+inline constexpr Duration kStarvedRetry = 1ms;
+
+struct Pod {
+  Attachment attachment;
+  std::string name_space, name;  // of its record
+};
+
+struct Proxy::Impl final : hbone::CredentialSource {
+  Impl(const Setup& setup_in, tcp::Stack& tcp_in, BufferPool& pool_in, Counters& counters_in, tls::AeadBackend& aead,
+       Egress& egress_in, LogSink& log_in, Instant start);
+  ~Impl() override = default;
+
+  // --- attachments.cc ----------------------------------------------------------------------------------------------
+  const Pod* pod_at(const IpAddress& address) const;
+  // The record of the pod; null: not there yet.
+  const snapshot::Workload* record_of(const Pod& pod) const;
+  // The pod's address of the same family as `like`, preferring `wanted`; none without one.
+  static std::optional<IpAddress> address_like(const std::vector<IpAddress>& addresses, const IpAddress& like);
+  tcp::SynVerdict filter_pod(InterfaceId interface, const tcp::Tuple& tuple);
+  tcp::SynVerdict filter_uplink(InterfaceId interface, const tcp::Tuple& tuple);
+  std::shared_ptr<const identity::Credentials> client(const identity::SpiffeId& identity) override;
+  std::shared_ptr<const identity::Credentials> server(InterfaceId interface, const IpAddress& local) override;
+  void attach(InterfaceId interface, const Attachment& attachment);
+  void detach(InterfaceId interface, Instant now);
+
+  // --- outbound.cc -------------------------------------------------------------------------------------------------
+  void on_accepted(tcp::ConnectionId connection, InterfaceId interface, Instant now);
+  void start_outbound(Session& session, const snapshot::Workload& record, Instant now);
+  void refuse_outbound(Session& session, DropReason reason, AccessEvent event, std::string_view error, Instant now);
+
+  // --- inbound.cc --------------------------------------------------------------------------------------------------
+  void on_request(hbone::StreamId stream, Instant now);
+  void start_inbound(Session& session, Instant now);
+  // A status other than 200. `event`: an early deny is a short line, later refusals are a full one (reference 11.2).
+  void refuse_inbound(Session& session, uint16_t status, DropReason reason, AccessEvent event, std::string_view error,
+                      Instant now);
+  policy::Decision decide(const Session& session, const snapshot::Workload& record);
+  void on_pod_connected(Session& session, Instant now);
+  void on_pod_unreachable(Session& session, std::string_view why, Instant now);
+  // Decides live inbound sessions again, a slice of them. True: more are left.
+  bool recheck(Instant now);
+
+  // --- splice.cc ---------------------------------------------------------------------------------------------------
+  void queue(Session& session);
+  // Moves what can be moved. The session may be gone afterwards.
+  void splice(Session& session, Instant now);
+  void on_pod_event(Session& session, tcp::EventKind kind, Instant now);
+  void on_stream_event(Session& session, const hbone::Event& event, Instant now);
+  // A pod's bytes, from its connection or from what that left behind.
+  uint64_t readable_bytes(const Session& session) const;
+  Packet read(Session& session, uint64_t bytes_max, Instant now);
+  // The pod's connection closed in order. The stack gives it up with this event: what it still holds is kept here.
+  void on_pod_closed(Session& session, Instant now);
+  // Whether both directions ended, and what follows from it.
+  void settle(Session& session, Instant now);
+
+  enum class End : uint8_t { kClean, kReset };
+  // The other side's end was told by an event: its handle is given back without another word on it.
+  void forget_pod(Session& session, Instant now);
+  void forget_stream(Session& session, Instant now);
+  // Ends a session: closes or resets what is left of both sides, writes its last line, frees it.
+  void end(Session& session, End how, std::string_view error, Instant now, AccessEvent event = AccessEvent::kComplete);
+
+  // --- log.cc ------------------------------------------------------------------------------------------------------
+  void log(const Session& session, AccessEvent event, std::string_view error, Instant now);
+  void log_tunnel_failure(const hbone::TunnelFailure& failure, Instant now);
+  static Party party_of(const snapshot::Workload& record);
+  // How the record describes itself in a CONNECT or its answer (reference 5.2).
+  static std::string baggage_text(const snapshot::Workload& record);
+
+  // --- proxy.cc ----------------------------------------------------------------------------------------------------
+  void on_tcp_event(const tcp::Event& event, Instant now);
+  void take_tunnel_events(Instant now);
+  void on_timer(Session& session, Instant now);
+  void retry_awaiting(Instant now);
+  bool poll(Instant now, UnixTime calendar);
+
+  const Setup setup;
+  tcp::Stack& tcp;
+  BufferPool& pool;
+  Counters& counters;
+  Egress& egress;
+  LogSink& sink;
+  Random random;
+  TimerWheel timers;
+  WallClock wall;
+  UnixTime calendar_now{};
+  std::shared_ptr<const snapshot::Mesh> mesh = std::make_shared<const snapshot::Mesh>();
+  std::shared_ptr<const CredentialMap> credentials = std::make_shared<const CredentialMap>();
+
+  std::map<InterfaceId, Pod> pods;
+  std::unordered_map<IpAddress, InterfaceId> interface_by_address;
+  SessionTable sessions;
+  ConnectionOwners owners;
+  std::vector<uint64_t> work, working;  // sessions with something to move, in the order they came
+  std::vector<uint64_t> awaiting;       // sessions that wait for a record
+  std::vector<uint64_t> draining;       // sessions whose last bytes have not left
+  std::vector<uint64_t> starved;        // sessions that found the buffer pool empty
+  Instant starved_until = kNever;
+  uint32_t recheck_next = 0, recheck_left = 0;
+  AccessLine line;
+
+  hbone::Tunnels tunnels;
+};
+
+}  // namespace culvert::proxy
