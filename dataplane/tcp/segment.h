@@ -7,6 +7,7 @@
 #include "base/interface_id.h"
 #include "base/ip_address.h"
 #include "packet/packet.h"
+#include "telemetry/drop_reasons.h"
 #include "wire/tcp_header.h"
 
 namespace culvert::tcp {
@@ -21,9 +22,9 @@ struct Tuple {
 // Received: header decoded, payload with all headers trimmed off.
 struct Segment {
   InterfaceId interface = kNoInterface;
-  Tuple tuple;            // local = the packet's destination
+  Tuple tuple;  // local = the packet's destination
   wire::TcpHeader header;
-  Packet payload;         // empty for a bare ACK
+  Packet payload;  // empty for a bare ACK
   bool ecn_ce = false;
 };
 
@@ -36,6 +37,19 @@ struct OutSegment {
   uint16_t header_bytes = 0;   // TCP header with options
   uint16_t segment_bytes = 0;  // payload bytes per wire segment when the port has to cut (tso_segsz); 0: one segment
 };
+
+// Under which reason a header that did not parse is counted.
+inline DropReason reason_of(wire::TcpParseError error) {
+  switch (error) {
+    case wire::TcpParseError::kTooShort:
+      return DropReason::kTcpTooShort;
+    case wire::TcpParseError::kBadOffset:
+      return DropReason::kTcpBadOffset;
+    case wire::TcpParseError::kBadOption:
+      return DropReason::kTcpBadOption;
+  }
+  return DropReason::kTcpBadOption;
+}
 
 enum class IcmpErrorKind : uint8_t { kUnreachable, kPortUnreachable, kProhibited, kTooBig, kTimeExceeded, kOther };
 

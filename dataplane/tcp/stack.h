@@ -20,8 +20,8 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "packet/packet.h"
-#include "telemetry/counters.h"
 #include "tcp/segment.h"
+#include "telemetry/counters.h"
 
 namespace culvert::tcp {
 
@@ -34,8 +34,8 @@ struct ConnectionId {
 
 // What an interface can carry, told by whoever attached it.
 struct InterfaceLimits {
-  uint16_t mtu = 1500;               // largest IP packet on the link
-  uint32_t tso_bytes_max = 0;        // largest IP packet the port segments for us; 0: none, segments stay within the MTU
+  uint16_t mtu = 1500;         // largest IP packet on the link
+  uint32_t tso_bytes_max = 0;  // largest IP packet the port segments for us; 0: none, segments stay within the MTU
 };
 
 struct ConnectionOptions {
@@ -48,14 +48,18 @@ struct ConnectionOptions {
   bool keepalive = true;                     // ztunnel's 180 s / 180 s / 9
   Duration keepalive_idle = 180s, keepalive_interval = 180s;
   uint8_t keepalive_probes = 9;
-  uint16_t mss_clamp = 0;                    // 0: from the MTU
-  Duration syn_timeout = 10s;                // connect() gives up after this long
+  uint16_t mss_clamp = 0;      // 0: from the MTU
+  Duration syn_timeout = 10s;  // connect() gives up after this long
 };
 
+// kClosed, kReset, kRefused and kTimedOut are a connection's last event. Its handle stays valid after that (cookie,
+// tuple, info, what is left to read) until release() or abort(), or until the next take_events() that finds nothing
+// left to read: an owner need not release what has ended by itself. Of each kind at most one event is pending per
+// connection; they are handed out in the order of this enumeration.
 enum class EventKind : uint8_t {
   kAccepted,   // a passive open completed: the handshake's ACK came. The connection's tuple tells who and where to
   kConnected,  // our connect() completed
-  kReadable,   // bytes came into an empty receive queue (edge: reported again only after a read emptied it)
+  kReadable,   // bytes came in; reported again only after read(), receive_queue() or consumed() was called since
   kWritable,   // room came back after a write() was refused or cut short
   kPeerFin,    // the peer's FIN was received in order: read() gives what remains, then no more
   kSent,       // our FIN was acknowledged, and everything before it
@@ -79,11 +83,18 @@ struct SynFilter {
   void* context = nullptr;
 };
 
+// Asked for each candidate when connect() chooses a source port: false passes it over. For nodes with several cores, on
+// which only some ports bring the replies to this one (D4).
+struct PortFilter {
+  bool (*usable)(void* context, InterfaceId interface, const Tuple& tuple) = nullptr;
+  void* context = nullptr;
+};
+
 struct StackLimits {
   uint32_t connections_max = 65'536;
-  uint32_t half_open_max = 4'096;      // SYN-RECEIVED; beyond it SYNs are dropped and counted
-  uint32_t time_wait_max = 65'536;     // oldest TIME-WAIT entries are recycled beyond it
-  Duration time_wait = 60s;            // 2 MSL as Linux has it
+  uint32_t half_open_max = 4'096;            // SYN-RECEIVED; beyond it SYNs are dropped and counted
+  uint32_t time_wait_max = 65'536;           // oldest TIME-WAIT entries are recycled beyond it
+  Duration time_wait = 60s;                  // 2 MSL as Linux has it
   uint64_t memory_bytes_max = 512ull << 20;  // packet buffers held by all queues; beyond 3/4 windows shrink
 };
 
@@ -106,6 +117,7 @@ class Stack {
 
   void set_interface(InterfaceId interface, const InterfaceLimits& limits, SynFilter filter,
                      const ConnectionOptions& accepted);
+  void set_port_filter(PortFilter filter);
   // Ends every connection of the interface: kReset for each, nothing is sent on it.
   void remove_interface(InterfaceId interface, Instant now);
 
@@ -114,13 +126,14 @@ class Stack {
   void on_segment(Segment segment, Instant now);
   // An ICMP or ICMPv6 error about a segment of ours (RFC 5927 checks the quoted sequence number). mtu 0: not a
   // packet-too-big.
-  void on_icmp_error(InterfaceId interface, const Tuple& tuple, uint32_t quoted_sequence, IcmpErrorKind kind, uint16_t mtu,
-                     Instant now);
-  void poll(Instant now);          // fires what is due
-  Instant next_deadline() const;   // kNever when no timer runs
+  void on_icmp_error(InterfaceId interface, const Tuple& tuple, uint32_t quoted_sequence, IcmpErrorKind kind,
+                     uint16_t mtu, Instant now);
+  void poll(Instant now);         // fires what is due
+  Instant next_deadline() const;  // kNever when no timer runs
   bool has_output() const;
   // Builds and moves out up to out.size() segments to send, connections taking turns. Windows and clocks are read here,
-  // not when the data was written.
+  // not when the data was written. When the pool is empty it stops: has_output() is then false until poll() at
+  // next_deadline(), and nothing is lost.
   size_t take_output(std::span<OutSegment> out, Instant now);
 
   // --- application -------------------------------------------------------------------------------------------------
@@ -129,7 +142,8 @@ class Stack {
   enum class ConnectError : uint8_t { kNoPort, kInUse, kFull, kNoInterface };
   // Opens from tuple.local (any address; port 0: one is chosen from 32768–60999 by RFC 6056's double-hash) to
   // tuple.remote.
-  Result<ConnectionId, ConnectError> connect(InterfaceId interface, Tuple tuple, const ConnectionOptions& options, Instant now);
+  Result<ConnectionId, ConnectError> connect(InterfaceId interface, Tuple tuple, const ConnectionOptions& options,
+                                             Instant now);
 
   const Tuple* tuple(ConnectionId id) const;  // null for a stale handle
   InterfaceId interface_of(ConnectionId id) const;
@@ -137,14 +151,16 @@ class Stack {
   // Moves out up to `bytes_max` in-order bytes; empty when there are none. Reading opens the window again: an update is
   // sent as RFC 9293 3.8.6.2.2 says.
   Packet read(ConnectionId id, uint32_t bytes_max, Instant now);
-  // The whole receive queue as a queue the caller may parse in place (TLS records): drop what was used through consume().
+  // The whole receive queue as a queue the caller may parse in place or take packets out of (TLS records). Afterwards
+  // consumed() tells how many bytes are done with: those that the caller has not taken out itself are dropped there.
   ByteQueue* receive_queue(ConnectionId id);
   void consumed(ConnectionId id, uint64_t bytes, Instant now);
   bool peer_finished(ConnectionId id) const;  // FIN received and everything before it read
 
   uint64_t writable_bytes(ConnectionId id) const;
   // Queues the packet's bytes (no copy, no headers in them). Takes all of it even past the limit by one packet, so that
-  // a record is never cut; callers look at writable_bytes() first. False: stale, shut down or reset; the packet is freed.
+  // a record is never cut; callers look at writable_bytes() first. False: stale, shut down or reset; the packet is
+  // freed.
   bool write(ConnectionId id, Packet bytes, Instant now);
   uint64_t unacknowledged_bytes(ConnectionId id) const;
 
