@@ -47,10 +47,12 @@ class Uplink(unittest.TestCase):
                 self.assertIn(DRIVERS[UPLINK], port["driver"])
                 self.assertTrue(port["link_up"])
                 self.assertEqual(port["mtu"], b.p.MTU)
-                line = next(line for line in BED.log(node).splitlines() if "uplink0" in line and "driver" in line)
-                self.assertIn(port["driver"], line)
-                self.assertIn("queues", line)
-                self.assertIn("offloads", line)
+                line = next(line for line in BED.log(node).splitlines() if "uplink0: driver" in line)
+                self.assertIn(f"driver {port['driver']}", line)
+                self.assertRegex(line, r"1 queue\b")
+                by_device = line.split("by the device: ")[1].split(", in software")[0]
+                self.assertEqual("segmentation" in by_device,
+                                 any(offload.startswith("tso") for offload in port["offloads"]))
                 if UPLINK == "tap":
                     self.assertTrue(port["receive_wakeup"])
                     self.assertTrue(any(offload.startswith("tso") for offload in port["offloads"]), port)
@@ -76,8 +78,8 @@ class Uplink(unittest.TestCase):
     def test_one_gibibyte_arrives_unchanged_over_the_path_that_is_claimed(self):
         heard = []
         before = self.port("n1")
-        sealed = {name: counter("n1", name) for name in ("tls_ipsec_mb_record_sealed", "tls_openssl_record_sealed")}
-        opened = {name: counter("n2", name) for name in ("tls_ipsec_mb_record_opened", "tls_openssl_record_opened")}
+        sealed = {name: counter("n1", name) for name in ("tls_record_ipsec_mb_sealed", "tls_record_openssl_sealed")}
+        opened = {name: counter("n2", name) for name in ("tls_record_ipsec_mb_opened", "tls_record_openssl_opened")}
         with BED.server("n2-p1", 7502, lambda stream, _peer: heard.append(b.receive_all(stream))):
             with BED.connect("n1-p1", "10.2.0.11", 7502, 120) as stream:
                 sent = b.send_pattern(stream, GIB)
@@ -86,12 +88,12 @@ class Uplink(unittest.TestCase):
         after = self.port("n1")
         self.assertGreaterEqual(int(after["tx_bytes"]) - int(before["tx_bytes"]), GIB)
         records = GIB // (16 << 10)
-        self.assertGreaterEqual(counter("n1", "tls_ipsec_mb_record_sealed") - sealed["tls_ipsec_mb_record_sealed"],
+        self.assertGreaterEqual(counter("n1", "tls_record_ipsec_mb_sealed") - sealed["tls_record_ipsec_mb_sealed"],
                                 records)
-        self.assertGreaterEqual(counter("n2", "tls_ipsec_mb_record_opened") - opened["tls_ipsec_mb_record_opened"],
+        self.assertGreaterEqual(counter("n2", "tls_record_ipsec_mb_opened") - opened["tls_record_ipsec_mb_opened"],
                                 records)
-        self.assertEqual(counter("n1", "tls_openssl_record_sealed"), sealed["tls_openssl_record_sealed"])
-        self.assertEqual(counter("n2", "tls_openssl_record_opened"), opened["tls_openssl_record_opened"])
+        self.assertEqual(counter("n1", "tls_record_openssl_sealed"), sealed["tls_record_openssl_sealed"])
+        self.assertEqual(counter("n2", "tls_record_openssl_opened"), opened["tls_record_openssl_opened"])
         packets = int(after["tx_packets"]) - int(before["tx_packets"])
         if any(offload.startswith("tso") for offload in after["offloads"]):
             self.assertLess(packets, GIB / 4000, "segments were cut in software although the port can")
