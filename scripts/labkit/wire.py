@@ -9,6 +9,7 @@ TAPs appear when a process opens them and again when it is restarted, so the sup
 """
 
 import contextlib
+import dataclasses
 import json
 import socket
 
@@ -79,12 +80,21 @@ def _plain_packets(netns, device):
         "gro", "off", "txvlan", "off", "rxvlan", "off")
 
 
+@dataclasses.dataclass(frozen=True)
+class LatePort:
+    """A bridge port that a node's process makes: it comes after the wire, and comes again."""
+    netns: str
+    device: str
+    mac: str = ""  # the kernel's end gets this address
+
+
 def late_ports(plan):
-    """(namespace, device) of bridge ports that a node's process makes: they come after the wire, and come again."""
     if plan.uplink == "tap":
-        return [(plan.netns("wire"), f"{node}-up") for node in p.NODES]
+        return [LatePort(plan.netns("wire"), f"{node}-up") for node in p.NODES]
     if plan.uplink == "net_tap":
-        return [(plan.netns(node), f"{node}-up") for node in p.NODES]
+        # DPDK speaks with the device's own address, and a bridge keeps frames to its ports' addresses to itself.
+        return [LatePort(plan.netns(node), f"{node}-up", f"02:00:00:00:0a:1{number}")
+                for number, node in enumerate(p.NODES, start=1)]
     return []
 
 
@@ -97,7 +107,7 @@ class Keeper:
     def __init__(self, ports):
         self._ports = ports
         self._sockets = []
-        for netns in sorted({netns for netns, _ in ports}):
+        for netns in sorted({port.netns for port in ports}):
             with system.inside(f"/run/netns/{netns}"):
                 watch = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
             watch.bind((0, RTMGRP_LINK))
@@ -115,10 +125,12 @@ class Keeper:
                 while watch.recv(65536):  # what changed does not matter: the state is read afresh below
                     pass
         joined = []
-        for netns, device in self._ports:
+        for port in self._ports:
             with contextlib.suppress(system.LabError):
-                link = json.loads(run("ip", "-n", netns, "-j", "link", "show", "dev", device))[0]
+                link = json.loads(run("ip", "-n", port.netns, "-j", "link", "show", "dev", port.device))[0]
                 if link.get("master") != p.BRIDGE:
-                    _enslave(netns, device)
-                    joined.append(f"{device} joined the bridge of {netns}")
+                    if port.mac:
+                        run("ip", "-n", port.netns, "link", "set", port.device, "address", port.mac)
+                    _enslave(port.netns, port.device)
+                    joined.append(f"{port.device} joined the bridge of {port.netns}")
         return joined
