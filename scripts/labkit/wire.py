@@ -128,9 +128,9 @@ class Keeper:
         for port in self._ports:
             with contextlib.suppress(system.LabError):
                 link = json.loads(run("ip", "-n", port.netns, "-j", "link", "show", "dev", port.device))[0]
+                if port.mac and link["address"] != port.mac:  # again when its maker sets it after we did
+                    run("ip", "-n", port.netns, "link", "set", port.device, "address", port.mac)
                 if link.get("master") != p.BRIDGE:
-                    if port.mac:
-                        run("ip", "-n", port.netns, "link", "set", port.device, "address", port.mac)
                     _enslave(port.netns, port.device)
                     joined.append(f"{port.device} joined the bridge of {port.netns}")
         return joined
