@@ -279,6 +279,8 @@ size_t Node::take_log_lines(std::vector<std::string>& out, size_t max) {
 
 uint32_t Node::workers() const { return static_cast<uint32_t>(impl_->workers.size()); }
 Worker& Node::worker(uint32_t index) { return *impl_->workers[index]; }
+const BufferPool& Node::pool(uint32_t worker) const { return *impl_->pools[worker]; }
+uint64_t Node::steering_seed() const { return impl_->config.seed; }
 BufferPool& Node::port_pool() { return *impl_->pools[Handover::kPortWorker]; }
 
 }  // namespace culvert::worker

@@ -144,6 +144,9 @@ class Node {
   Worker& worker(uint32_t index);
   // The pool of the worker that reads and writes the ports: for drivers that are made before they are added.
   BufferPool& port_pool();
+  const BufferPool& pool(uint32_t worker) const;
+  // What worker::owner_of is seeded with.
+  uint64_t steering_seed() const;
 
  private:
   struct Impl;

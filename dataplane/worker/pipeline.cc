@@ -57,12 +57,12 @@ Pipeline::Pipeline(BufferPool& pool, Counters& counters, tcp::Stack& tcp, Steeri
       tcp_(tcp),
       steering_(steering),
       seed_(seed),
-      ip_(pool, counters, ip::IcmpLimits{}),
+      ip_(pool, counters, ip::IcmpLimits{}, start),
       timers_(start) {}
 
 Pipeline::~Pipeline() = default;
 
-Interface& Pipeline::add(const InterfaceSetup& setup, std::unique_ptr<port::Port> port) {
+Interface& Pipeline::add(const InterfaceSetup& setup, std::unique_ptr<port::Port> port, Instant now) {
   const auto index = static_cast<size_t>(setup.id);
   if (interfaces_.size() <= index) interfaces_.resize(index + 1);
   auto interface = std::make_unique<Interface>();
@@ -70,11 +70,11 @@ Interface& Pipeline::add(const InterfaceSetup& setup, std::unique_ptr<port::Port
   interface->name = setup.name;
   interface->role = setup.role;
   interface->port = std::make_unique<port::OffloadPort>(std::move(port), pool_, counters_);
-  interface->link = std::make_unique<eth::Link>(setup.link, pool_, counters_, seed_ ^ index);
+  interface->link = std::make_unique<eth::Link>(setup.link, pool_, counters_, seed_ ^ index, now);
   interface->waiting.reserve(kWaitingMax);
   ip_.set_interface(setup.id, setup.ip);
   // Neighbours that knew another station under our addresses (a node that was replaced) are told at once.
-  for (const IpAddress& own : setup.link.own) interface->link->announce(own);
+  for (const IpAddress& own : setup.link.own) interface->link->announce(own, now);
   Interface& added = *(interfaces_[index] = std::move(interface));
   touch(added);
   return added;
@@ -161,14 +161,7 @@ void Pipeline::on_frame(Interface& interface, Packet frame, Instant now) {
 
 void Pipeline::on_segment(ArrivedSegment arrived, Instant now) {
   const auto parsed = wire::parse_tcp(arrived.packet.front());
-  if (!parsed) {
-    switch (parsed.error()) {
-      case wire::TcpParseError::kTooShort: return counters_.drop(DropReason::kTcpTooShort);
-      case wire::TcpParseError::kBadOffset: return counters_.drop(DropReason::kTcpBadOffset);
-      case wire::TcpParseError::kBadOption: return counters_.drop(DropReason::kTcpBadOption);
-    }
-    return;
-  }
+  if (!parsed) return counters_.drop(tcp::reason_of(parsed.error()));
   tcp::Segment segment;
   segment.interface = arrived.interface;
   segment.tuple = arrived.tuple;

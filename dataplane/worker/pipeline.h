@@ -67,7 +67,7 @@ class Pipeline {
   Pipeline& operator=(const Pipeline&) = delete;
 
   // --- interfaces --------------------------------------------------------------------------------------------------
-  Interface& add(const InterfaceSetup& setup, std::unique_ptr<port::Port> port);
+  Interface& add(const InterfaceSetup& setup, std::unique_ptr<port::Port> port, Instant now);
   // Sends what waits, then closes the port.
   void remove(InterfaceId id, Instant now);
   Interface* find(InterfaceId id);

@@ -5,6 +5,8 @@
 #include <array>
 #include <utility>
 
+#include "worker/steering.h"
+
 namespace culvert::worker {
 
 namespace {
@@ -55,6 +57,12 @@ Worker::Worker(const WorkerSetup& setup)
   tcp_.set_interface(kLinkOut, in_node, proxy_.uplink_filter(), {});
   tcp_.set_interface(kLinkIn, in_node, proxy_.uplink_filter(), {});
   if (setup.handover) {
+    tcp_.set_port_filter({[](void* self, InterfaceId interface, const tcp::Tuple& tuple) {
+                            const WorkerSetup& own = static_cast<Worker*>(self)->setup_;
+                            return interface < kFirstPort ||
+                                   owner_of(tuple, own.node->seed, own.node->workers) == own.index;
+                          },
+                          this});
     setup.handover->set_wake(setup.index, [](void* mailbox) { static_cast<Mailbox*>(mailbox)->wake(); }, &mailbox_);
   }
 }
@@ -107,7 +115,7 @@ void Worker::attach(InterfaceId id, const AttachmentSpec& spec, uint16_t mtu, st
 
 void Worker::start_port(const InterfaceSetup& setup, std::unique_ptr<port::Port> port) {
   const int fd = port->wakeup().fd;
-  Interface& interface = pipeline_.add(setup, std::move(port));
+  Interface& interface = pipeline_.add(setup, std::move(port), now_);
   const auto key = static_cast<uint32_t>(setup.id);
   if (fd < 0 || !idle_.watch(fd, key)) {
     polled_.push_back(interface.id);
@@ -143,7 +151,7 @@ void Worker::answer_for(InterfaceId uplink, const std::vector<IpAddress>& addres
   for (const IpAddress& address : addresses) {
     interface->link->add_proxied(address);
     // Whoever knew the pod elsewhere, or this node before it was restarted, learns where it is now.
-    interface->link->announce(address);
+    interface->link->announce(address, now_);
   }
   pipeline_.touch(*interface);
 }

@@ -43,6 +43,8 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   // One turn. True when something happened or waits: call again without delay. Otherwise next_deadline() tells when.
   bool turn(Instant now);
   Instant next_deadline() const;
+  // Another worker put packets into our ring.
+  bool handed_over() const { return setup_.handover && setup_.handover->waiting(setup_.index); }
   // Turns until asked to stop, sleeping in between as the mode allows.
   void run(std::stop_token stop, PollMode mode);
 

@@ -10,7 +10,7 @@
 #include "base/ip_address.h"
 #include "snapshot/records.h"
 
-namespace culvert::testkit {
+namespace culvert::testkit::records {
 
 inline IpAddress ip(std::string_view text) {
   const auto address = IpAddress::parse(text);
@@ -73,4 +73,4 @@ inline snapshot::Service service(const std::string& name, std::initializer_list<
   return s;
 }
 
-}  // namespace culvert::testkit
+}  // namespace culvert::testkit::records
