@@ -8,10 +8,12 @@ find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 find_library(GRPCPP_LIBRARY grpc++ REQUIRED)
 find_library(GRPC_LIBRARY grpc REQUIRED)
 find_library(GPR_LIBRARY gpr REQUIRED)
+# gRPC's headers use its mutexes inline. libgrpc-dev brings it.
+find_library(ABSL_SYNCHRONIZATION_LIBRARY absl_synchronization REQUIRED)
 
 add_library(grpc_plain INTERFACE)
 target_link_libraries(grpc_plain INTERFACE
-  ${GRPCPP_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} protobuf::libprotobuf Threads::Threads)
+  ${GRPCPP_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} ${ABSL_SYNCHRONIZATION_LIBRARY} protobuf::libprotobuf Threads::Threads)
 
 function(culvert_proto_library target)
   cmake_parse_arguments(PROTO "" "ROOT" "PROTOS" ${ARGN})

@@ -1,5 +1,6 @@
 #include "control/server.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/impl/codegen/service_type.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/server.h>
@@ -108,6 +109,8 @@ Result<std::unique_ptr<Server>, std::string> Server::start(ServerOptions options
   if (!contract) return Failure{contract.error()};
   auto descriptors = UnixListener::open(options.descriptors, SOCK_SEQPACKET, options.allowed_uids);
   if (!descriptors) return Failure{descriptors.error()};
+  // Its lines about malformed messages would reach standard error unbidden; the call's status says the same.
+  google::protobuf::SetLogHandler(nullptr);
   auto impl = std::make_unique<Impl>(std::move(options), node, clock);
   Impl* const self = impl.get();
   impl->start_grpc();
