@@ -65,15 +65,20 @@ class Core {
   // Nothing more may be held.
   bool memory_full() const { return memory_held >= limits.memory_bytes_max; }
   void account(int64_t delta) { memory_held = static_cast<uint64_t>(static_cast<int64_t>(memory_held) + delta); }
+  // Less than an eighth of the buffers is left. Segments that fill a hole must find one, or what waits behind the hole
+  // would hold the pool for ever; so nothing out of order is kept then.
+  bool pool_low() const {
+    for (const BufferKind kind : {BufferKind::kSmall, BufferKind::kLarge}) {
+      const uint32_t limit = pool.limit(kind);
+      if (limit > 0 && pool.held(kind) > limit - limit / 8) return true;
+    }
+    return false;
+  }
   // Looks at memory and pool, at most once a millisecond: a mempool's count is not free.
   void review_memory(Instant now) {
     if (now < reviewed_at_ + 1ms && reviewed_at_ != Instant{}) return;
     reviewed_at_ = now;
-    bool pressed = memory_held > limits.memory_bytes_max / 4 * 3;
-    for (const BufferKind kind : {BufferKind::kSmall, BufferKind::kLarge}) {
-      const uint32_t limit = pool.limit(kind);
-      if (limit > 0 && pool.held(kind) > limit - limit / 8) pressed = true;
-    }
+    const bool pressed = memory_held > limits.memory_bytes_max / 4 * 3 || pool_low();
     if (pressed && !pressed_) counters.add(Counter::kTcpMemoryPressure);
     pressed_ = pressed;
   }

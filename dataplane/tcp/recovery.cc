@@ -35,7 +35,9 @@ Sender::Acked Sender::on_ack(const Ack& ack, uint32_t timestamp_now, Instant now
     waiting_since_ = outstanding() || unsent_bytes() > 0 ? now : kNever;
   }
   if (sack_ && !ack.sacks.empty()) take_sacks(ack, delivery, timestamp_now, now);
-  sample(ack, delivery, advanced, timestamp_now, now);
+  // An ACK that reports a duplicate may have been lost before and provoked again: it measures our own patience, not the
+  // path. (The receiver does not take the duplicate's timestamp, RFC 7323 5.3 R2, so the echo does not tell either.)
+  if (!dsack) sample(ack, delivery, advanced, timestamp_now, now);
   take_window(ack);
   probes_unanswered_ = 0;
   if (dsack) take_dsack(ack.sacks[0]);
@@ -113,10 +115,13 @@ void Sender::sample(const Ack& ack, const Delivery& delivery, bool advanced, uin
     rtt = now - delivery.first_sent;
   } else if (delivery.last_sacked != kNever) {
     rtt = now - delivery.last_sacked;
-  } else if (advanced && ack.echo && delivery.bytes > 0) {
-    // RFC 7323 4.1: the echo tells which transmission is meant, at the clock's resolution.
+  }
+  if (ack.echo && delivery.bytes > 0 && (advanced || rtt)) {
+    // RFC 7323 4.1: the echo names the transmission that this ACK answers. Where ACKs were lost in between, the ranges'
+    // own times say how long we waited for one that came through; the smaller is the path's.
     const uint32_t ms = timestamp_now - *ack.echo;
-    if (ms < 1u << 20) rtt = Duration{std::chrono::milliseconds{ms}};
+    const Duration echoed = std::chrono::milliseconds{ms + (rtt ? 1 : 0)};
+    if (ms < 1u << 20 && (!rtt || echoed < *rtt)) rtt = echoed;
   }
   if (!rtt) return;
   const uint32_t samples = std::clamp(flight_size() / (2 * mss_), 1u, 16u);

@@ -319,7 +319,9 @@ void Connection::take_text_and_fin(Segment& segment, Instant now) {
     rcv_.owe_ack_now();
     return;
   }
-  on_text(rcv_.take_text(Seq(h.sequence), std::move(segment.payload), h.fin, core_->pressed(), now), now);
+  const bool out_of_order = Seq(h.sequence) > rcv_.nxt();
+  const bool pressed = out_of_order && (core_->pressed() || core_->pool_low());
+  on_text(rcv_.take_text(Seq(h.sequence), std::move(segment.payload), h.fin, pressed, now), now);
 }
 
 void Connection::on_text(const Receiver::Text& text, Instant now) {

@@ -65,6 +65,7 @@ struct PeerOptions {
   bool sack = true;
   bool timestamps = false;
   uint16_t window = 65'535;  // field of every segment after the SYN
+  Duration rtt = 0ms;        // of the handshake
 };
 
 class Dialogue {
@@ -248,6 +249,7 @@ class Dialogue {
     ASSERT_TRUE(syn_ack->header.syn && syn_ack->header.ack);
     stack_isn = syn_ack->header.sequence;
     note(syn_ack->header);
+    advance(peer.rtt);
     send({.seq = 1, .ack = 1});
     expect_event(EventKind::kAccepted);
   }
