@@ -9,14 +9,14 @@
 namespace culvert::hbone {
 
 struct Baggage {
-  std::string cluster;        // k8s.cluster.name
-  std::string name_space;     // k8s.namespace.name
-  std::string workload_type;  // "deployment", "cronjob", "pod", "job": the word inside k8s.<type>.name
-  std::string workload;       // k8s.<type>.name
-  std::string service;        // service.name: the canonical name
-  std::string revision;       // service.version
-  std::string region;         // cloud.region
-  std::string zone;           // cloud.availability_zone
+  std::string cluster = {};        // k8s.cluster.name
+  std::string name_space = {};     // k8s.namespace.name
+  std::string workload_type = {};  // "deployment", "cronjob", "pod", "job": the word inside k8s.<type>.name
+  std::string workload = {};       // k8s.<type>.name
+  std::string service = {};        // service.name: the canonical name
+  std::string revision = {};       // service.version
+  std::string region = {};         // cloud.region
+  std::string zone = {};           // cloud.availability_zone
 
   friend bool operator==(const Baggage&, const Baggage&) = default;
 };

@@ -50,8 +50,8 @@ enum class EventKind : uint8_t {
   kStopped,  // RST_STREAM behind the peer's END_STREAM, code in `code`: what came is complete and stays readable, but
              // the peer takes no more bytes (a server that answered without reading all). write() is refused from now
              // on
-  kReset,  // RST_STREAM from the peer before its END_STREAM, code in `code`; unread bytes are gone. Terminal
-  kLost,   // the tunnel ended, or never came up; `loss` and failure() tell; unread bytes are gone. Terminal
+  kReset,    // RST_STREAM from the peer before its END_STREAM, code in `code`; unread bytes are gone. Terminal
+  kLost,     // the tunnel ended, or never came up; `loss` and failure() tell; unread bytes are gone. Terminal
 };
 
 // After a terminal event nothing more is reported for the stream; it stays a valid handle until release().

@@ -49,6 +49,7 @@ struct Limits {
   Duration idle_release = 5min;               // a client tunnel without streams that nobody asked for (reference 6)
   Duration close_timeout = 5s;                // for the peer's FIN after our GOAWAY, close_notify and FIN
   uint32_t stream_queue_bytes = 256u << 10;   // a stream's send queue: write() beyond it is back-pressure
+  uint64_t key_update_every_bytes = 0;        // 0: only before the AEAD's limit (tls/session.h)
   uint64_t nghttp2_bytes_max = 256ull << 20;  // memory of all nghttp2 sessions of the core
 };
 

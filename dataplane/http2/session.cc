@@ -135,7 +135,7 @@ void Session::Impl::end() {
   is_blocked = false;
   turn = nullptr;
   for (Stream& stream : slots) {
-    stream.rx.clear();
+    if (!stream.end_received) stream.rx.clear();
     stream.tx.clear();
     stream.headers.clear();
     stream.events = 0;

@@ -137,7 +137,8 @@ class Session {
   // opens no more streams. Streams go on.
   void drain(Instant now);
   bool drained() const;  // drain() has said its last word: no new stream will come, and none is left
-  // GOAWAY(code) and the end: every stream is dropped without an event.
+  // GOAWAY(code) and the end: streams end without an event, as they do when the session fails. What came of streams
+  // that the peer had ended stays readable, everything else is dropped.
   void close(ErrorCode code, std::string text, Instant now);
 
   // --- streams -----------------------------------------------------------------------------------------------------
@@ -153,6 +154,8 @@ class Session {
   uint64_t readable_bytes(StreamRef stream) const;
   Packet read(StreamRef stream, uint32_t bytes_max, Instant now);
   bool ended(StreamRef stream) const;  // END_STREAM received and everything before it read
+  bool end_received(StreamRef stream) const;
+  bool end_sent(StreamRef stream) const;
   uint64_t writable_bytes(StreamRef stream) const;
   bool write(StreamRef stream, Packet bytes);  // false: stale, finished, reset; the packet is freed
   uint64_t unsent_bytes(StreamRef stream) const;

@@ -28,7 +28,7 @@ struct Session::Impl {
   void poll();
   // Nothing is read any more; GOAWAY(code) is queued if nghttp2 can still send.
   void fail(FailureKind kind, ErrorCode code, std::string text);
-  void end();  // drops every stream without an event
+  void end();  // closes every stream without an event
   void send_ping(uint64_t opaque);
   void on_ping_ack(const uint8_t opaque[8]);
   void on_settings_ack();

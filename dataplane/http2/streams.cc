@@ -271,6 +271,16 @@ bool Session::ended(StreamRef ref) const {
   return stream && stream->end_received && stream->rx.empty();
 }
 
+bool Session::end_received(StreamRef ref) const {
+  const Stream* stream = impl_->find(ref);
+  return stream && stream->end_received;
+}
+
+bool Session::end_sent(StreamRef ref) const {
+  const Stream* stream = impl_->find(ref);
+  return stream && stream->end_sent;
+}
+
 uint64_t Session::writable_bytes(StreamRef ref) const {
   const Stream* stream = impl_->find(ref);
   if (!stream || stream->finishing || stream->reset_by_user || stream->closed) return 0;

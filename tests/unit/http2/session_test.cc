@@ -383,6 +383,22 @@ TEST(Session, FieldsBeyondThePeersLimitAreNotSent) {
   EXPECT_EQ(p.client->request(view(fields), 0, p.now).error(), RequestError::kTooLarge);
 }
 
+TEST(Session, WhatAPeerHadEndedStaysReadableAfterTheSession) {
+  Pair p;
+  const auto [here, there] = p.open();
+  const auto [cut, cut2] = p.open();
+  p.server.write(there, "complete");
+  p.server->finish(there);
+  p.server.write(cut2, "not complete");
+  p.run();
+  p.client->close(ErrorCode::kNoError, "detached", p.now);
+  EXPECT_TRUE(p.client->end_received(here));
+  EXPECT_EQ(p.client.read_all(here, p.now), "complete");
+  EXPECT_TRUE(p.client->ended(here));
+  EXPECT_EQ(p.client->readable_bytes(cut), 0u);
+  EXPECT_FALSE(p.client->end_received(cut));
+}
+
 TEST(Session, ClosingTellsThePeerAndDropsStreams) {
   Pair p;
   const auto [here, there] = p.open();
