@@ -18,6 +18,16 @@ Prefix normal(const Prefix& prefix) {
   return {address, prefix.bits};
 }
 
+// Whether the block of 128-bit numbers that `outer` stands for has `address` in it: unlike Prefix::contains also across
+// families, since ::/0 lies around the IPv4-mapped block. Host bits of `outer` are zero.
+bool encloses(const Prefix& outer, const IpAddress& address) {
+  const unsigned bits = outer.address.is_v4() ? 96u + outer.bits : outer.bits;
+  auto head = [](uint64_t word, unsigned n) { return n == 0 ? 0 : word >> (64 - n); };
+  if (bits <= 64) return head(address.high(), bits) == head(outer.address.high(), bits);
+  return address.high() == outer.address.high() &&
+         head(address.low(), bits - 64) == head(outer.address.low(), bits - 64);
+}
+
 bool before(const FibRoute& a, const FibRoute& b) { return a.to < b.to; }
 
 }  // namespace
@@ -53,7 +63,7 @@ void Fib::rebuild() {
   // In sorted order an enclosing prefix stands before what it encloses; walk outwards from the previous one.
   for (uint32_t i = 1; i < routes_.size(); ++i) {
     uint32_t candidate = i - 1;
-    while (candidate != kNoParent && !routes_[candidate].to.contains(routes_[i].to.address)) {
+    while (candidate != kNoParent && !encloses(routes_[candidate].to, routes_[i].to.address)) {
       candidate = parents_[candidate];
     }
     parents_[i] = candidate;

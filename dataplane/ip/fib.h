@@ -2,8 +2,9 @@
 //
 // A sorted array of prefixes in which each knows the one that encloses it. A lookup is one binary search for the last
 // prefix that begins at or before the address, then steps outwards until one contains it; the first that does is the
-// longest. Changes rebuild the array, which a node does when a pod comes or goes. DPDK's rte_fib and rte_lpm keep their
-// tables in EAL memory and are not per family; a node on heap buffers runs without EAL, and has hundreds of routes.
+// longest (of its family). Changes rebuild the array, which a node does when a pod comes or goes. DPDK's rte_fib and
+// rte_lpm keep their tables in EAL memory and are not per family; a node on heap buffers runs without EAL, and has
+// hundreds of routes.
 #pragma once
 
 #include <cstdint>
