@@ -56,7 +56,8 @@ struct Session {
   bool queued = false;          // stands in the queue of sessions with work
   bool pod_ended = false;       // the pod's FIN was passed on as END_STREAM
   bool stream_ended = false;    // the stream's END_STREAM was passed on as FIN
-  bool stream_stopped = false;  // the peer answered in full and reads no more: what the pod still sends is dropped
+  bool stream_stopped = false;  // behind its END_STREAM the peer said that it takes no more bytes
+  bool fin_acked = false;       // the pod has acknowledged our FIN and all before it
   ByteQueue last_bytes;         // what a pod had sent when its connection closed in order, not yet in the tunnel
   tcp::ConnectionId tcp;
   hbone::StreamId stream;

@@ -30,7 +30,7 @@ void SessionTable::destroy(Session& session) {
   DP_DCHECK(!session.timer.scheduled());
   session.state = SessionState::kFree;
   session.has_tcp = session.has_stream = session.queued = false;
-  session.pod_ended = session.stream_ended = session.stream_stopped = session.has_peer = false;
+  session.pod_ended = session.stream_ended = session.stream_stopped = session.has_peer = session.fin_acked = false;
   session.last_bytes.clear();
   session.bytes_sent = session.bytes_received = 0;
   session.peer = {};

@@ -32,10 +32,9 @@ void Proxy::Impl::splice(Session& session, Instant now) {
   bool more = false;
   bool empty_pool = false;
 
-  // Pod to tunnel.
-  for (uint64_t moved = 0; !session.pod_ended;) {
-    uint64_t room = readable_bytes(session);
-    if (!session.stream_stopped) room = std::min(room, tunnels.writable_bytes(session.stream));
+  // Pod to tunnel. What a stopped stream does not take any more stays where it is.
+  for (uint64_t moved = 0; !session.pod_ended && !session.stream_stopped;) {
+    const uint64_t room = std::min(tunnels.writable_bytes(session.stream), readable_bytes(session));
     if (room == 0) break;
     if (moved >= kSpliceBytesPerTurn) {
       more = true;
@@ -47,20 +46,17 @@ void Proxy::Impl::splice(Session& session, Instant now) {
       break;
     }
     const uint32_t n = bytes.bytes();
-    moved += n;
-    if (session.stream_stopped) continue;
     // Refused only when the stream is gone; the event that says why is on its way.
     if (!tunnels.write(session.stream, std::move(bytes), now)) break;
+    moved += n;
     session.bytes_sent += n;
     counters.add(Counter::kProxyByteToTunnel, n);
   }
   const bool pod_finished = session.has_tcp ? tcp.peer_finished(session.tcp) : session.last_bytes.empty();
-  if (!session.pod_ended && pod_finished) {
+  if (!session.pod_ended && !session.stream_stopped && pod_finished) {
+    tunnels.finish(session.stream, now);
     session.pod_ended = true;
-    if (!session.stream_stopped) {
-      tunnels.finish(session.stream, now);
-      counters.add(Counter::kProxyFinToTunnel);
-    }
+    counters.add(Counter::kProxyFinToTunnel);
   }
 
   // Tunnel to pod.
@@ -113,9 +109,16 @@ void Proxy::Impl::on_pod_closed(Session& session, Instant now) {
 
 void Proxy::Impl::settle(Session& session, Instant now) {
   if (session.state != SessionState::kOpen || !session.stream_ended) return;
-  if (!session.pod_ended && !session.stream_stopped) return;
-  // TCP delivers what is queued, and its FIN, without an owner, and answers more from the pod with a reset. The stream
-  // is let go when its last bytes have left.
+  if (session.stream_stopped) {
+    // The pod has the whole answer and knows that it is whole; only then may it learn, by a reset, that the rest of
+    // what it sent was not taken. A connection without an owner does that by itself.
+    if (session.has_tcp && !session.fin_acked) return;
+    const bool cut = readable_bytes(session) > 0 || tunnels.unsent_bytes(session.stream) > 0;
+    end(session, End::kClean, cut ? "send: the peer took no more bytes" : "", now);
+    return;
+  }
+  if (!session.pod_ended) return;
+  // TCP delivers what is queued, and its FIN, without an owner. The stream is let go when its last bytes have left.
   if (session.has_tcp) forget_pod(session, now);
   session.state = SessionState::kDraining;
   draining.push_back(session.handle());
@@ -124,7 +127,10 @@ void Proxy::Impl::settle(Session& session, Instant now) {
 void Proxy::Impl::on_pod_event(Session& session, tcp::EventKind kind, Instant now) {
   switch (kind) {
     case tcp::EventKind::kAccepted:
+      return;
     case tcp::EventKind::kSent:
+      session.fin_acked = true;
+      if (session.stream_stopped) queue(session);
       return;
     case tcp::EventKind::kConnected:
       if (session.state == SessionState::kConnecting) on_pod_connected(session, now);
@@ -175,8 +181,6 @@ void Proxy::Impl::on_stream_event(Session& session, const hbone::Event& event, I
       queue(session);
       return;
     case hbone::EventKind::kStopped:
-      // The pod gets all it was sent and an orderly end, and a reset when it then goes on sending, as from any host
-      // whose socket is closed.
       session.stream_stopped = true;
       queue(session);
       return;

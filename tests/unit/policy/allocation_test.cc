@@ -23,7 +23,7 @@ void operator delete(void* p, size_t) noexcept { std::free(p); }
 namespace culvert::policy {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 
 TEST(Allocation, ADecisionTakesNoneFromTheHeap) {
   using namespace snapshot;

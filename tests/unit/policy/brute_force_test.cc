@@ -10,7 +10,7 @@
 namespace culvert::policy {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 using namespace snapshot;
 
 // --- the oracle ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 namespace culvert::policy {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 using snapshot::Policy;
 using snapshot::PolicyAction;
 using snapshot::PolicyScope;

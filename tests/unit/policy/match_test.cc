@@ -7,7 +7,7 @@
 namespace culvert::policy {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 using snapshot::Clause;
 using snapshot::Match;
 using snapshot::Policy;

@@ -10,7 +10,7 @@
 namespace culvert::routing {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 using namespace snapshot;
 using Scope = LoadBalancingScope;
 

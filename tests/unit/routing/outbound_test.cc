@@ -8,7 +8,7 @@
 namespace culvert::routing {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 using namespace snapshot;
 
 const std::string kWeb = "shop/web.shop.svc.cluster.local";

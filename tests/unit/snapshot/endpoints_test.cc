@@ -7,7 +7,7 @@
 namespace culvert::snapshot {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 
 const std::string kWeb = "shop/web.shop.svc.cluster.local";
 

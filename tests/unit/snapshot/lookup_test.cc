@@ -7,7 +7,7 @@
 namespace culvert::snapshot {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 
 class Lookup : public testing::Test {
  protected:

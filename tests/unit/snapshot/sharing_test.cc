@@ -11,7 +11,7 @@
 namespace culvert::snapshot {
 namespace {
 
-using namespace testkit;
+using namespace testkit::records;
 
 Workload numbered(uint32_t n) {
   Workload w = pod("p" + std::to_string(n), {});
