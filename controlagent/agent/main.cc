@@ -1,0 +1,125 @@
+// culvert-agent: reads culvert.yaml, the mesh file and the CA, makes pods' interfaces, and keeps the data plane in
+// step. It runs without the data plane (and waits for it), and the data plane runs without it.
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "agent/agent.h"
+#include "agent/privileges.h"
+#include "base/unique_fd.h"
+
+namespace {
+
+using namespace culvert;
+
+// Exit codes: the machine lacks something; the command line or the configuration is wrong.
+constexpr int kCannotStart = 1;
+constexpr int kUsage = 2;
+
+// Signals are read from a descriptor; blocked before any other thread starts.
+UniqueFd take_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+Instant monotonic_now() { return Instant(std::chrono::steady_clock::now().time_since_epoch()); }
+
+// Until a signal says to end, whose number is returned.
+int loop(agent::Agent& agent, int signals) {
+  for (;;) {
+    std::vector<pollfd> polled = {{.fd = signals, .events = POLLIN, .revents = 0}};
+    for (const int fd : agent.descriptors()) polled.push_back({.fd = fd, .events = POLLIN, .revents = 0});
+    // Rounded up: a wake-up just before the time would come again at once.
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(agent.due() - monotonic_now()).count();
+    poll(polled.data(), polled.size(), static_cast<int>(std::clamp<int64_t>(left, 0, 60'000)));
+    signalfd_siginfo info{};
+    while (read(signals, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
+      if (info.ssi_signo != SIGHUP) return static_cast<int>(info.ssi_signo);
+      agent.reload();
+    }
+    agent.turn(monotonic_now());
+  }
+}
+
+log::Level level_of(config::LogLevel level) {
+  switch (level) {
+    case config::LogLevel::kError:
+      return log::Level::kError;
+    case config::LogLevel::kWarn:
+      return log::Level::kWarn;
+    case config::LogLevel::kInfo:
+      return log::Level::kInfo;
+    case config::LogLevel::kDebug:
+      return log::Level::kDebug;
+  }
+  return log::Level::kInfo;
+}
+
+int run(const std::string& path, const config::Overrides& overrides, config::Loaded loaded) {
+  const auto log = log::make_stderr_log(level_of(loaded.config.log.level));
+  if (const auto missing = agent::missing_capabilities(); !missing.empty()) {
+    for (const std::string& sentence : missing) log->error(sentence);
+    return kCannotStart;
+  }
+  if (const std::string error = agent::drop_other_capabilities(); !error.empty()) {
+    log->error(error);
+    return kCannotStart;
+  }
+  const UniqueFd signals = take_signals();
+  node::KernelLinks links;
+  agent::Agent agent(path, overrides, std::move(loaded), links, *log);
+  agent.start();
+  std::printf("culvert-agent " CULVERT_VERSION " ready: %s\n", agent.summary().c_str());
+  std::fflush(stdout);
+  const int signal = loop(agent, signals.get());
+  log->info(std::string("ending on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
+            "; interfaces, attachments and certificates stay");
+  agent.stop();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Culvert's control agent: tells one node's data plane about its pods, the mesh and their certificates.",
+               "culvert-agent"};
+  app.footer(
+      "Signals: SIGTERM and SIGINT end it and leave pods' interfaces as they are; SIGHUP reads the files again.");
+  std::string path = "/etc/culvert/culvert.yaml";
+  std::vector<std::string> sets;
+  bool print_config = false;
+  app.add_option("--config", path, "the node's culvert.yaml")->capture_default_str();
+  app.add_option("--set", sets, "KEY=VALUE: overrides a single value of the file, e.g. log.level=debug");
+  app.add_flag("--print-config", print_config, "print every effective value with its origin, and end");
+  app.set_version_flag("--version", CULVERT_VERSION);
+  CLI11_PARSE(app, argc, argv);
+
+  config::Overrides overrides;
+  overrides.environment = config::process_environment;
+  for (const std::string& set : sets) {
+    const size_t equals = set.find('=');
+    if (equals == std::string::npos) {
+      std::fprintf(stderr, "culvert-agent: --set %s: KEY=VALUE is accepted\n", set.c_str());
+      return kUsage;
+    }
+    overrides.flags.emplace_back(set.substr(0, equals), set.substr(equals + 1));
+  }
+  auto loaded = config::load(path, overrides);
+  if (!loaded) {
+    for (const std::string& problem : loaded.error()) std::fprintf(stderr, "%s\n", problem.c_str());
+    return kUsage;
+  }
+  if (print_config) {
+    std::fputs(config::print(loaded->effective).c_str(), stdout);
+    return 0;
+  }
+  return run(path, overrides, std::move(*loaded));
+}

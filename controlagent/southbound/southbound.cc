@@ -1,0 +1,103 @@
+#include "southbound/southbound.h"
+
+#include "southbound/certificate_keeper.h"
+#include "southbound/connection.h"
+#include "southbound/link_keeper.h"
+#include "southbound/mesh_keeper.h"
+
+namespace culvert::southbound {
+
+struct Southbound::Impl {
+  Impl(const Options& options, node::Links& links_made, Sign sign, log::Log& log_to)
+      : log(log_to),
+        links(options, links_made, log_to),
+        mesh(options.retry_max, log_to),
+        certificates(std::move(sign), log_to),
+        connection(
+            options, [this](const SessionPtr& session) { on_session(session); },
+            [this](const api::Event& event) { on_event(event); }, log_to) {}
+
+  void on_session(const SessionPtr& session) {
+    last_sequence = 0;
+    links.set_session(session);
+    mesh.set_session(session);
+    certificates.set_session(session);
+  }
+
+  void on_event(const api::Event& event) {
+    // A gap: this watcher was too slow, and anything may have happened.
+    if (event.sequence() != 0) {
+      if (last_sequence != 0 && event.sequence() != last_sequence + 1) {
+        links.on_attachment_event();
+        certificates.wake();
+      }
+      last_sequence = event.sequence();
+    }
+    switch (event.what_case()) {
+      case api::Event::kAttachment:
+        links.on_attachment_event();
+        certificates.wake();
+        break;
+      case api::Event::kCertificate:
+        certificates.wake();
+        break;
+      case api::Event::kWanted:
+        links.on_descriptor_wanted(event.wanted().name());
+        break;
+      case api::Event::kWorker:
+        log.warn("worker " + std::to_string(event.worker().index()) +
+                 (event.worker().silent()
+                      ? " of the data plane has been silent for " + std::to_string(event.worker().silent_ms()) + " ms"
+                      : " of the data plane is back"));
+        break;
+      case api::Event::WHAT_NOT_SET:
+        break;  // of a newer contract
+    }
+  }
+
+  log::Log& log;
+  uint64_t last_sequence = 0;  // connection's thread
+  LinkKeeper links;
+  MeshKeeper mesh;
+  CertificateKeeper certificates;
+  Connection connection;
+  bool running = false;
+};
+
+Southbound::Southbound(Options options, node::Links& links, Sign sign, log::Log& log)
+    : impl_(std::make_unique<Impl>(options, links, std::move(sign), log)) {}
+
+Southbound::~Southbound() { stop(); }
+
+void Southbound::start() {
+  impl_->running = true;
+  impl_->links.start();
+  impl_->mesh.start();
+  impl_->certificates.start();
+  impl_->connection.start();
+}
+
+void Southbound::stop() {
+  if (!std::exchange(impl_->running, false)) return;
+  impl_->connection.stop();
+  impl_->links.stop();
+  impl_->mesh.stop();
+  impl_->certificates.stop();
+}
+
+void Southbound::set_mesh(std::shared_ptr<const reconcile::Mesh> mesh) {
+  impl_->certificates.set_meshed(reconcile::meshed_identities(*mesh));
+  impl_->mesh.set_mesh(std::move(mesh));
+}
+
+void Southbound::set_links(std::vector<WantedLink> links) { impl_->links.set_links(std::move(links)); }
+
+Progress Southbound::progress() const {
+  return {.sessions = impl_->connection.sessions(),
+          .mesh_transactions = impl_->mesh.transactions(),
+          .mesh_records_sent = impl_->mesh.records(),
+          .certificates_installed = impl_->certificates.installed(),
+          .links_attached = impl_->links.attached()};
+}
+
+}  // namespace culvert::southbound

@@ -1,0 +1,77 @@
+// The agent's side of the contract with the data plane (D2): tells it what is desired, gives it descriptors, brings it
+// certificates, and goes on doing so over restarts of either process.
+//
+// Four threads: the connection (greets, watches for events, comes back with a back-off) and three keepers, one each for
+// links, mesh and certificates, so that a long push of one never delays the others; a lost pod is withdrawn within half
+// a second whatever else goes on. Everything here may be called from one other thread at any time; nothing waits for
+// the data plane but stop(), which cancels what is under way.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "log/log.h"
+#include "node/pod_link.h"
+#include "reconcile/mesh.h"
+
+namespace culvert::southbound {
+
+// A link the node is to have. `spec.name` is the attachment's id, or "port:" and the name of a port of culvert.yaml.
+struct WantedLink {
+  node::LinkSpec spec;
+  std::string workload;  // "namespace/name"; of an attachment
+  friend bool operator==(const WantedLink&, const WantedLink&) = default;
+};
+
+struct SignedChain {
+  std::string chain_pem;  // leaf first, then intermediates
+  std::string roots_pem;
+};
+// Has a request signed for an identity. Called in a thread of this room; the error is one sentence.
+using Sign = std::function<Result<SignedChain, std::string>(const std::string& csr_pem, const std::string& identity)>;
+
+struct Options {
+  std::string control_socket, descriptor_socket;
+  std::string node;   // our own NODE_NAME; a data plane of another name is worth a warning
+  std::string build;  // our version
+  // How often namespaces and devices are looked at. A pod's peers are to see a reset within a second of its end.
+  Duration look_every = 250ms;
+  Duration retry_max = 1s;  // ceiling of the back-off towards a data plane that does not answer
+};
+
+// For tests and for the line that is printed when the agent stops.
+struct Progress {
+  uint64_t sessions = 0;           // greetings that succeeded
+  uint64_t mesh_transactions = 0;  // acknowledged
+  uint64_t mesh_records_sent = 0;  // records and removals in those
+  uint64_t certificates_installed = 0;
+  uint64_t links_attached = 0;  // now
+};
+
+class Southbound {
+ public:
+  // `links`, `log` and what `sign` uses outlive it. An empty `sign`: there is no CA, and no certificates are asked for.
+  Southbound(Options options, node::Links& links, Sign sign, log::Log& log);
+  ~Southbound();
+
+  void start();
+  // Ends every thread. Links, attachments and certificates stay as they are.
+  void stop();
+
+  // Until the first call the data plane keeps what it has.
+  void set_mesh(std::shared_ptr<const reconcile::Mesh> mesh);
+  // Links that are not named any more are removed, with their devices.
+  void set_links(std::vector<WantedLink> links);
+
+  Progress progress() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace culvert::southbound
