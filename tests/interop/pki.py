@@ -46,7 +46,8 @@ class Pki:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(
             x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True)
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+        key_id = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        builder = builder.add_extension(key_id, critical=False)
         self.root = str(self._write(name.replace(" ", "-").lower() + ".pem", self._pem(builder)))
 
     def leaf(self, file, uri=None, kind="p256", expired=False):

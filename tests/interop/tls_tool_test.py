@@ -1,4 +1,4 @@
-"""culvert-tls against OpenSSL's s_client and s_server and Python's ssl: bulk, alerts, key updates, hello retry, half-close.
+"""culvert-tls against OpenSSL's s_client and s_server and Python's ssl: bulk, alerts, key updates, retries, half-close.
 
 Needs CULVERT_BIN, the directory of the built programs (ctest sets it).
 """
@@ -145,8 +145,8 @@ class TlsTool(unittest.TestCase):
     def s_server(self, *options, leaf=None):
         leaf = leaf or self.server
         port = free_port()
-        program = self.start("openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", leaf.cert, "-key", leaf.key,
-                             "-CAfile", self.pki.root, "-naccept", "1",
+        program = self.start("openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", leaf.cert,
+                             "-key", leaf.key, "-CAfile", self.pki.root, "-naccept", "1",
                              *(options if "-alpn" in options else ("-alpn", "h2", *options)))
         until = time.monotonic() + WAIT_S
         while time.monotonic() < until:  # with -quiet it does not say when it listens; connecting would use it up
