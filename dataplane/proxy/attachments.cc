@@ -16,16 +16,29 @@ const snapshot::Workload* Proxy::Impl::record_of(const Pod& pod) const {
   return mesh->local_workload(pod.name_space, pod.name, setup.node);
 }
 
+std::shared_ptr<const identity::Credentials> Proxy::Impl::valid_credentials(const identity::SpiffeId& identity) const {
+  const auto found = credentials->find(identity);
+  if (found == credentials->end() || !found->second) return nullptr;
+  // A certificate that is not valid now proves nothing; the peer would refuse it with a less helpful word.
+  const bool valid = calendar_now >= found->second->not_before() && calendar_now < found->second->not_after();
+  return valid ? found->second : nullptr;
+}
+
+bool Proxy::Impl::is_ready(const Pod& pod) const {
+  const snapshot::Workload* record = record_of(pod);
+  return record && valid_credentials(record->identity());
+}
+
 std::optional<IpAddress> Proxy::Impl::address_like(const std::vector<IpAddress>& addresses, const IpAddress& like) {
   const auto found = std::find_if(addresses.begin(), addresses.end(),
                                   [&](const IpAddress& address) { return address.is_v4() == like.is_v4(); });
   return found == addresses.end() ? std::nullopt : std::optional<IpAddress>(*found);
 }
 
-void Proxy::Impl::attach(InterfaceId interface, const Attachment& attachment) {
+void Proxy::Impl::attach(InterfaceId interface, const Attachment& attachment, Instant now) {
   const size_t slash = attachment.workload.find('/');
   Pod pod{attachment, attachment.workload.substr(0, slash),
-          slash == std::string::npos ? std::string() : attachment.workload.substr(slash + 1)};
+          slash == std::string::npos ? std::string() : attachment.workload.substr(slash + 1), now};
   pods[interface] = std::move(pod);
   for (const IpAddress& address : attachment.addresses) interface_by_address[address] = interface;
 }
@@ -67,7 +80,8 @@ tcp::SynVerdict Proxy::Impl::filter_pod(InterfaceId interface, const tcp::Tuple&
 }
 
 tcp::SynVerdict Proxy::Impl::filter_uplink(InterfaceId, const tcp::Tuple& tuple) {
-  if (!pod_at(tuple.local.address)) {
+  const Pod* pod = pod_at(tuple.local.address);
+  if (!pod) {
     counters.drop(DropReason::kProxySynUnattached);
     return tcp::SynVerdict::kDrop;
   }
@@ -75,21 +89,21 @@ tcp::SynVerdict Proxy::Impl::filter_uplink(InterfaceId, const tcp::Tuple& tuple)
     counters.drop(DropReason::kProxyInboundPlaintext);
     return tcp::SynVerdict::kRefuse;
   }
+  // After a start the state comes in pieces. The peer sends its SYN again; a handshake would fail for good.
+  if (is_fresh(*pod, last_now) && !is_ready(*pod)) {
+    counters.drop(DropReason::kProxyNotReady);
+    return tcp::SynVerdict::kDrop;
+  }
   return tcp::SynVerdict::kAccept;
 }
 
 std::shared_ptr<const identity::Credentials> Proxy::Impl::client(const identity::SpiffeId& identity) {
-  const auto found = credentials->find(identity);
-  if (found == credentials->end() || !found->second) {
-    counters.drop(DropReason::kProxyNoCredentials);
-    return nullptr;
+  auto found = valid_credentials(identity);
+  if (!found) {
+    counters.drop(credentials->contains(identity) ? DropReason::kProxyCredentialsExpired
+                                                  : DropReason::kProxyNoCredentials);
   }
-  // A certificate that is not valid now proves nothing; the peer would refuse it with a less helpful word.
-  if (calendar_now < found->second->not_before() || calendar_now >= found->second->not_after()) {
-    counters.drop(DropReason::kProxyCredentialsExpired);
-    return nullptr;
-  }
-  return found->second;
+  return found;
 }
 
 std::shared_ptr<const identity::Credentials> Proxy::Impl::server(InterfaceId, const IpAddress& local) {

@@ -24,7 +24,8 @@
 
 namespace culvert::proxy {
 
-// How long a connection waits for the record of its pod (reference 9.1).
+// How long a connection waits for the record of its pod (reference 9.1), and for how long after a pod was attached its
+// certificate may still be on its way.
 inline constexpr Duration kRecordPatience = 5s;
 // For the answer to a CONNECT, tunnel included: 10 s for TCP, 10 s for TLS and SETTINGS, 10 s for the far end's own
 // connection to its pod (reference 5.4, 22), so that nothing waits forever on a peer that never answers.
@@ -41,6 +42,7 @@ inline constexpr Duration kStarvedRetry = 1ms;
 struct Pod {
   Attachment attachment;
   std::string name_space, name;  // of its record
+  Instant attached_at{};
 };
 
 struct Proxy::Impl final : hbone::CredentialSource {
@@ -52,17 +54,25 @@ struct Proxy::Impl final : hbone::CredentialSource {
   const Pod* pod_at(const IpAddress& address) const;
   // The record of the pod; null: not there yet.
   const snapshot::Workload* record_of(const Pod& pod) const;
+  // Whether the pod has a record and a certificate that is valid now.
+  bool is_ready(const Pod& pod) const;
+  // Attached moments ago: what is missing may be on its way.
+  bool is_fresh(const Pod& pod, Instant now) const { return now < pod.attached_at + kRecordPatience; }
+  // Null: none, or none that is valid now.
+  std::shared_ptr<const identity::Credentials> valid_credentials(const identity::SpiffeId& identity) const;
   // The pod's address of the same family as `like`, preferring `wanted`; none without one.
   static std::optional<IpAddress> address_like(const std::vector<IpAddress>& addresses, const IpAddress& like);
   tcp::SynVerdict filter_pod(InterfaceId interface, const tcp::Tuple& tuple);
   tcp::SynVerdict filter_uplink(InterfaceId interface, const tcp::Tuple& tuple);
   std::shared_ptr<const identity::Credentials> client(const identity::SpiffeId& identity) override;
   std::shared_ptr<const identity::Credentials> server(InterfaceId interface, const IpAddress& local) override;
-  void attach(InterfaceId interface, const Attachment& attachment);
+  void attach(InterfaceId interface, const Attachment& attachment, Instant now);
   void detach(InterfaceId interface, Instant now);
 
   // --- outbound.cc -------------------------------------------------------------------------------------------------
   void on_accepted(tcp::ConnectionId connection, InterfaceId interface, Instant now);
+  // Goes on with a session that waits, once its pod is ready or nothing more is to be waited for.
+  void try_outbound(Session& session, Instant now);
   void start_outbound(Session& session, const snapshot::Workload& record, Instant now);
   void refuse_outbound(Session& session, DropReason reason, AccessEvent event, std::string_view error, Instant now);
 
@@ -123,6 +133,7 @@ struct Proxy::Impl final : hbone::CredentialSource {
   TimerWheel timers;
   WallClock wall;
   UnixTime calendar_now{};
+  Instant last_now{};  // of the last event or turn: what SYN filters go by
   std::shared_ptr<const snapshot::Mesh> mesh = std::make_shared<const snapshot::Mesh>();
   std::shared_ptr<const CredentialMap> credentials = std::make_shared<const CredentialMap>();
 

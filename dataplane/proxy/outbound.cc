@@ -57,14 +57,22 @@ void Proxy::Impl::on_accepted(tcp::ConnectionId connection, InterfaceId interfac
   session->destination = tuple->local;
   session->next_hop = tuple->local;
   session->opened_at = now;
-  owners.set(connection, session->handle());
+  const uint64_t handle = session->handle();
+  owners.set(connection, handle);
   counters.add(Counter::kProxyOutboundAccepted);
+  try_outbound(*session, now);
+  if (sessions.find(handle) && session->state == SessionState::kAwaitingRecord) awaiting.push_back(handle);
+}
 
-  if (const snapshot::Workload* record = record_of(pods.at(interface))) {
-    start_outbound(*session, *record, now);
-  } else {
-    timers.schedule(session->timer, now + kRecordPatience);
-    awaiting.push_back(session->handle());
+void Proxy::Impl::try_outbound(Session& session, Instant now) {
+  const Pod& pod = pods.at(session.pod);
+  const snapshot::Workload* record = record_of(pod);
+  if (record && (!is_fresh(pod, now) || is_ready(pod))) {
+    start_outbound(session, *record, now);
+    return;
+  }
+  if (!session.timer.scheduled()) {
+    timers.schedule(session.timer, record ? pod.attached_at + kRecordPatience : now + kRecordPatience);
   }
 }
 
@@ -98,6 +106,13 @@ void Proxy::Impl::start_outbound(Session& session, const snapshot::Workload& rec
   if (interface == kNoInterface) {
     refuse_outbound(session, DropReason::kProxyNoRoute, AccessEvent::kComplete, "connection failed: no route to host",
                     now);
+    return;
+  }
+
+  // Also when a tunnel is up: what it proved when it was made is not proved now (D16).
+  if (!client(record.identity())) {
+    refuse_outbound(session, DropReason::kProxyNoMeshAccess, AccessEvent::kComplete,
+                    "no valid certificate for " + session.src.identity, now);
     return;
   }
 

@@ -22,6 +22,7 @@ Proxy::Impl::Impl(const Setup& setup_in, tcp::Stack& tcp_in, BufferPool& pool_in
       tunnels(setup_in.hbone, tcp_in, pool_in, counters_in, *this, aead, setup_in.seed ^ 0x68626f6e65) {}
 
 void Proxy::Impl::on_tcp_event(const tcp::Event& event, Instant now) {
+  last_now = now;
   if (Session* session = sessions.find(owners.find(event.connection))) {
     on_pod_event(*session, event.kind, now);
     return;
@@ -66,6 +67,12 @@ void Proxy::Impl::on_timer(Session& session, Instant now) {
     case SessionState::kAwaitingRecord: {
       const auto pod = pods.find(session.pod);
       const std::string name = pod == pods.end() ? std::string() : pod->second.attachment.workload;
+      // The record may be there, and only the certificate missing: then routing goes on and the refusal says so.
+      const snapshot::Workload* record = pod == pods.end() ? nullptr : record_of(pod->second);
+      if (record && session.direction == Direction::kOutbound) {
+        start_outbound(session, *record, now);
+        return;
+      }
       const std::string error = "failed to fetch information about local workload: " + name;
       if (session.direction == Direction::kOutbound) {
         refuse_outbound(session, DropReason::kProxyNoWorkload, AccessEvent::kFailed, error, now);
@@ -94,8 +101,8 @@ void Proxy::Impl::retry_awaiting(Instant now) {
     if (!session || session->state != SessionState::kAwaitingRecord) continue;
     if (session->direction == Direction::kInbound) {
       start_inbound(*session, now);
-    } else if (const snapshot::Workload* record = record_of(pods.at(session->pod))) {
-      start_outbound(*session, *record, now);
+    } else {
+      try_outbound(*session, now);
     }
     session = sessions.find(handle);
     if (session && session->state == SessionState::kAwaitingRecord) awaiting.push_back(handle);
@@ -103,6 +110,7 @@ void Proxy::Impl::retry_awaiting(Instant now) {
 }
 
 bool Proxy::Impl::poll(Instant now, UnixTime calendar) {
+  last_now = now;
   calendar_now = calendar;
   wall.observe(now, calendar);
   tunnels.set_calendar(calendar);
@@ -165,7 +173,7 @@ tcp::SynFilter Proxy::uplink_filter() {
 
 void Proxy::attach(InterfaceId interface, const Attachment& attachment, Instant now) {
   impl_->detach(interface, now);
-  impl_->attach(interface, attachment);
+  impl_->attach(interface, attachment, now);
 }
 void Proxy::detach(InterfaceId interface, Instant now) { impl_->detach(interface, now); }
 
@@ -184,8 +192,10 @@ void Proxy::install(std::shared_ptr<const snapshot::Mesh> mesh, Instant now) {
   impl_->retry_awaiting(now);
 }
 
-void Proxy::install(std::shared_ptr<const CredentialMap> credentials, Instant) {
-  if (credentials) impl_->credentials = std::move(credentials);
+void Proxy::install(std::shared_ptr<const CredentialMap> credentials, Instant now) {
+  if (!credentials) return;
+  impl_->credentials = std::move(credentials);
+  impl_->retry_awaiting(now);
 }
 
 void Proxy::on_tcp_event(const tcp::Event& event, Instant now) { impl_->on_tcp_event(event, now); }

@@ -124,6 +124,7 @@ TEST_F(Refusal, AnEndpointThatDoesNotAnswerTakesTenSeconds) {
 }
 
 TEST_F(Refusal, WithoutACertificateNothingLeavesInClear) {
+  world.run(6s);  // no longer a pod that was attached moments ago
   world.take_credentials(n1, "client");
   uint64_t on_wire = 0;
   world.on_wire = [&](const tcp::Segment&) { return ++on_wire > 0; };
@@ -147,6 +148,7 @@ TEST_F(Refusal, AnExpiredCertificateIsNone) {
 }
 
 TEST_F(Refusal, AServerPodWithoutACertificateTakesNoTunnel) {
+  world.run(6s);
   world.take_credentials(n2, "server");
   expect_reset("10.0.2.1:80");
   EXPECT_EQ(n2.count(DropReason::kProxyNoCredentials), 1u);
@@ -154,6 +156,35 @@ TEST_F(Refusal, AServerPodWithoutACertificateTakesNoTunnel) {
   EXPECT_EQ(n2.lines_with({"\twarn\taccess\tconnection failed\tsrc.addr=10.0.1.1:",
                            "dst.addr=10.0.2.1:15008 direction=\"inbound\" error="}),
             1u);
+}
+
+TEST_F(Refusal, APodJustAttachedIsGivenTimeForItsCertificate) {
+  world.take_credentials(n1, "client");
+  Conn& c = client.connect(at("10.0.2.1:80"));
+  c.send(10);
+  world.run(3s);
+  EXPECT_FALSE(c.got_reset);
+  world.give_credentials(n1, "client", {});
+  EXPECT_TRUE(world.run_until([&] { return server.accepted_count() == 1 && server.accepted(0).received == 10; }, 1s));
+  world.take_credentials(n1, "client");
+  Conn& late = client.connect(at("10.0.2.1:80"));
+  late.send(10);
+  world.run(10s);
+  EXPECT_TRUE(late.got_reset) << "but no longer than five seconds, though a tunnel is up";
+  EXPECT_FALSE(c.got_reset);
+  EXPECT_EQ(n1.count(DropReason::kProxyNoMeshAccess), 1u);
+  EXPECT_EQ(server.accepted_count(), 1u);
+}
+
+TEST_F(Refusal, ATunnelToAPodJustAttachedIsTakenWhenItsCertificateIsThere) {
+  world.take_credentials(n2, "server");
+  Conn& c = client.connect(at("10.0.2.1:80"));
+  c.send(10);
+  world.run(2s);
+  EXPECT_FALSE(c.got_reset);
+  EXPECT_GE(n2.count(DropReason::kProxyNotReady), 1u);
+  world.give_credentials(n2, "server", {});
+  EXPECT_TRUE(world.run_until([&] { return server.accepted_count() == 1 && server.accepted(0).received == 10; }, 3s));
 }
 
 TEST_F(Refusal, AServerThatIsSomebodyElseIsNotSpokenTo) {
