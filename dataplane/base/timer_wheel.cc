@@ -31,9 +31,12 @@ void TimerWheel::insert(TimerEntry& entry) {
   int level = 0;
   while (level < kLevels - 1 && (differs >> (kSlotBits * (level + 1))) != 0) ++level;
   int slot = static_cast<int>((tick >> (kSlotBits * level)) & (kSlots - 1));
-  if (level == kLevels - 1 && (differs >> (kSlotBits * kLevels)) != 0) {
-    // Past the wheel's span: the slot furthest ahead; it is placed again from there.
-    slot = static_cast<int>(((tick_ >> (kSlotBits * level)) + kSlots - 1) & (kSlots - 1));
+  if (level == kLevels - 1) {
+    // The highest level is a ring: up to 255 slots ahead are unambiguous, also where the digits above change. Past
+    // that the entry waits in the slot furthest ahead and is placed again from there.
+    const uint64_t here = tick_ >> (kSlotBits * level);
+    const uint64_t ahead = (tick >> (kSlotBits * level)) - here;
+    if (ahead > kSlots - 1) slot = static_cast<int>((here + kSlots - 1) & (kSlots - 1));
   }
   Level& l = levels_[static_cast<size_t>(level)];
   TimerEntry*& head = l.slots[static_cast<size_t>(slot)];
@@ -93,11 +96,11 @@ TimerEntry* TimerWheel::pop_due(Instant now) {
       }
     }
     if (tick_ >= now_tick) return nullptr;
-    // Step to the next occupied slot, the next boundary of the lowest level, or now, whichever is first.
+    // Step to the next occupied slot of the lowest level, or, when that level is empty, to the first slot above that
+    // has something to move down; or to now, whichever is first. What lies between is empty.
     const int ahead = next_occupied(levels_[0], static_cast<int>((tick_ + 1) & (kSlots - 1)));
-    const uint64_t boundary = (tick_ | (kSlots - 1)) + 1;
-    uint64_t next = std::min(now_tick, boundary);
-    if (ahead >= 0) next = std::min(next, tick_ + 1 + static_cast<uint64_t>(ahead));
+    const uint64_t occupied = ahead >= 0 ? tick_ + 1 + static_cast<uint64_t>(ahead) : next_cascade();
+    const uint64_t next = std::min(now_tick, occupied);
     tick_ = next;
     if ((tick_ & (kSlots - 1)) == 0) {
       int level = 1;
@@ -116,13 +119,17 @@ Instant TimerWheel::next_deadline() const {
     for (const TimerEntry* e = levels_[0].slots[slot]; e; e = e->next_) soonest = std::min(soonest, e->deadline_);
     return soonest;
   }
-  // Higher levels: the start of the first occupied slot.
+  const uint64_t tick = next_cascade();
+  return tick == kNoTick ? kNever : Instant{Duration{static_cast<int64_t>(tick << kTickShift)}};
+}
+
+// The start of the first occupied slot above the lowest level.
+uint64_t TimerWheel::next_cascade() const {
+  uint64_t soonest = kNoTick;
   for (int level = 1; level < kLevels; ++level) {
     const uint64_t digit = tick_ >> (kSlotBits * level);
     const int steps = next_occupied(levels_[static_cast<size_t>(level)], static_cast<int>((digit + 1) & (kSlots - 1)));
-    if (steps < 0) continue;
-    const uint64_t tick = (digit + 1 + static_cast<uint64_t>(steps)) << (kSlotBits * level);
-    soonest = std::min(soonest, Instant{Duration{static_cast<int64_t>(tick << kTickShift)}});
+    if (steps >= 0) soonest = std::min(soonest, (digit + 1 + static_cast<uint64_t>(steps)) << (kSlotBits * level));
   }
   return soonest;
 }

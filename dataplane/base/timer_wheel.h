@@ -75,6 +75,8 @@ class TimerWheel {
   void unlink(TimerEntry& entry);
   TimerEntry* pop_due(Instant now);
   void cascade(int level);
+  static constexpr uint64_t kNoTick = ~uint64_t{0};
+  uint64_t next_cascade() const;
   int next_occupied(const Level& level, int from) const;  // slots ahead, 0..255; -1 for none
 
   std::array<Level, kLevels> levels_;
