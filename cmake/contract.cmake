@@ -13,7 +13,8 @@ find_library(ABSL_SYNCHRONIZATION_LIBRARY absl_synchronization REQUIRED)
 
 add_library(grpc_plain INTERFACE)
 target_link_libraries(grpc_plain INTERFACE
-  ${GRPCPP_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} ${ABSL_SYNCHRONIZATION_LIBRARY} protobuf::libprotobuf Threads::Threads)
+  ${GRPCPP_LIBRARY} ${GRPC_LIBRARY} ${GPR_LIBRARY} ${ABSL_SYNCHRONIZATION_LIBRARY}
+  protobuf::libprotobuf Threads::Threads)
 
 function(culvert_proto_library target)
   cmake_parse_arguments(PROTO "" "ROOT" "PROTOS" ${ARGN})

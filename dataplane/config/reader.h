@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "config/duration.h"
 #include "config/load.h"
 #include "config/yaml_tree.h"
 
@@ -100,9 +101,6 @@ class Section {
 
 // A number without sign, blank or leading text; none when it is something else.
 std::optional<uint64_t> parse_number(std::string_view text);
-// "90s", "10m", "24h", also joined: "1h30m".
-std::optional<std::chrono::seconds> parse_duration(std::string_view text);
-std::string print_duration(std::chrono::seconds value);
 
 template <class Enum, size_t N>
 bool Section::choice(std::string_view key, Enum& out, const Enum (&values)[N], bool required) {

@@ -1,0 +1,18 @@
+// How each command's answer is shown to people. With -o json the answer itself is shown.
+#pragma once
+
+#include <string>
+
+#include "ctl/value.h"
+
+namespace culvert::ctl {
+
+std::string show_status(const Value& status);
+std::string show_sessions(const Value& rows);
+std::string show_tunnels(const Value& rows);
+std::string show_ports(const Value& rows);
+// `all`: rows of value 0 too.
+std::string show_counters(const Value& rows, bool all, bool per_worker);
+std::string show_drops(const Value& rows, bool all, bool per_worker);
+
+}  // namespace culvert::ctl
