@@ -20,6 +20,14 @@ std::shared_ptr<grpc::Channel> make_channel(const std::string& socket) {
   return grpc::CreateCustomChannel("unix:" + socket, grpc::InsecureChannelCredentials(), arguments);
 }
 
+// gRPC's sentence about a socket that cannot be reached ends with the path and the system's own words, which are
+// enough.
+std::string reason_of(const grpc::Status& status, const std::string& socket) {
+  const std::string text = status.error_message();
+  const size_t at = text.rfind(socket + ": ");
+  return at == std::string::npos ? text : text.substr(at + socket.size() + 2);
+}
+
 }  // namespace
 
 Connection::Connection(const Options& options, OnSession on_session, OnEvent on_event, log::Log& log)
@@ -76,7 +84,7 @@ SessionPtr Connection::greet() {
       calls_.run(*session, [&](grpc::ClientContext& context) { return stub->Hello(&context, request, &reply); });
   const std::string where = "data plane at " + options_.control_socket;
   if (!status.ok()) {
-    failed(where + " does not answer, trying again: " + status.error_message());
+    failed(where + " does not answer, trying again: " + reason_of(status, options_.control_socket));
     return nullptr;
   }
   if (reply.contract() < api::kContractMin || reply.contract() > api::kContractMax) {

@@ -45,18 +45,10 @@ void LinkKeeper::set_links(std::vector<WantedLink> links) {
   wake();
 }
 
-void LinkKeeper::on_attachment_event() {
+void LinkKeeper::on_event() {
   {
     const std::lock_guard lock(inbox_mutex_);
     states_changed_ = true;
-  }
-  wake();
-}
-
-void LinkKeeper::on_descriptor_wanted(const std::string& name) {
-  {
-    const std::lock_guard lock(inbox_mutex_);
-    descriptors_wanted_.insert(name);
   }
   wake();
 }
@@ -98,10 +90,6 @@ Instant LinkKeeper::turn(const SessionPtr& session, Instant now) {
 
 void LinkKeeper::take_inbox() {
   const std::lock_guard lock(inbox_mutex_);
-  for (const std::string& name : std::exchange(descriptors_wanted_, {})) {
-    const auto found = by_name_.find(name);
-    if (found != by_name_.end()) found->second.given = found->second.up = false;
-  }
   if (!wanted_) return;
   std::map<std::string, Link> before;
   before.swap(by_name_);
@@ -171,14 +159,16 @@ void LinkKeeper::check_states(const Session& session) {
   });
   if (!status.ok())
     return;  // a session that goes on is told of everything again by the next event, a new one by join()
+  const std::set<std::string> held(reply.descriptors_held().begin(), reply.descriptors_held().end());
   std::map<std::string, std::string> down;
   for (const api::AttachmentState& state : reply.states()) {
     if (!state.up()) down[state.attachment().id()] = state.error();
   }
   for (auto& [name, link] : by_name_) {
+    if (!link.up) continue;
     const auto found = down.find(name);
-    if (!link.up || found == down.end()) continue;
-    log_.warn(name + ": went down in the data plane: " + found->second);
+    if (found == down.end() && held.contains(name)) continue;
+    log_.warn(name + ": went down in the data plane: " + (found == down.end() ? "its queue is gone" : found->second));
     link.given = link.up = false;
   }
 }

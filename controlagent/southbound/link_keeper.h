@@ -25,9 +25,9 @@ class LinkKeeper final : public Keeper {
   LinkKeeper(const Options& options, node::Links& links, log::Log& log);
 
   void set_links(std::vector<WantedLink> links);
-  // An attachment came up or went down in the data plane; a port there waits for its queue.
-  void on_attachment_event();
-  void on_descriptor_wanted(const std::string& name);
+  // Something about attachments or descriptors changed in the data plane: it is asked what. An event may be older than
+  // what was done since, so its own word is not taken.
+  void on_event();
   uint64_t attached() const { return attached_; }
 
  protected:
@@ -67,8 +67,7 @@ class LinkKeeper final : public Keeper {
 
   std::mutex inbox_mutex_;
   std::optional<std::vector<WantedLink>> wanted_;  // not taken in yet
-  bool states_changed_ = false;                    // an attachment went down over there
-  std::set<std::string> descriptors_wanted_;
+  bool states_changed_ = false;                    // over there
 
   // The keeper's thread only.
   uint64_t session_number_ = 0;

@@ -28,21 +28,21 @@ struct Southbound::Impl {
     // A gap: this watcher was too slow, and anything may have happened.
     if (event.sequence() != 0) {
       if (last_sequence != 0 && event.sequence() != last_sequence + 1) {
-        links.on_attachment_event();
+        links.on_event();
         certificates.wake();
       }
       last_sequence = event.sequence();
     }
     switch (event.what_case()) {
       case api::Event::kAttachment:
-        links.on_attachment_event();
+        links.on_event();
         certificates.wake();
         break;
       case api::Event::kCertificate:
         certificates.wake();
         break;
       case api::Event::kWanted:
-        links.on_descriptor_wanted(event.wanted().name());
+        links.on_event();
         break;
       case api::Event::kWorker:
         log.warn("worker " + std::to_string(event.worker().index()) +

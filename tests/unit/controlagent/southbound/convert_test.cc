@@ -120,10 +120,14 @@ TEST(ConvertPolicy, KeepsEveryField) {
   EXPECT_TRUE(same(to_api(p), R"(
     name: "n" name_space: "ns" scope: SCOPE_WORKLOAD_SELECTOR action: DENY dry_run: true
     rules { clauses { matches {
-      namespaces { exact: "a" } not_namespaces { prefix: "b" } principals { suffix: "c" } not_principals { presence: true }
-      service_accounts { name_space: "ns" service_account: "d" } not_service_accounts { name_space: "ns" service_account: "e" }
-      source_ips { address: "\001\000\000\000" bits: 8 } not_source_ips { address: "\002\000\000\000" bits: 8 }
-      destination_ips { address: "\003\000\000\000" bits: 8 } not_destination_ips { address: "\004\000\000\000" bits: 8 }
+      namespaces { exact: "a" } not_namespaces { prefix: "b" }
+      principals { suffix: "c" } not_principals { presence: true }
+      service_accounts { name_space: "ns" service_account: "d" }
+      not_service_accounts { name_space: "ns" service_account: "e" }
+      source_ips { address: "\001\000\000\000" bits: 8 }
+      not_source_ips { address: "\002\000\000\000" bits: 8 }
+      destination_ips { address: "\003\000\000\000" bits: 8 }
+      not_destination_ips { address: "\004\000\000\000" bits: 8 }
       destination_ports: 80 not_destination_ports: 22 } matches {} } clauses {} }
     rules {})"));
 }

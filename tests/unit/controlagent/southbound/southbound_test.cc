@@ -115,6 +115,8 @@ TEST_F(SouthboundTest, WorksInWhateverOrderTheTwoComeUp) {
   ASSERT_TRUE(eventually([&] { return pod_.run("ip -br address show eth0").find("10.1.0.11") != std::string::npos; }))
       << "the pod has its interface although no data plane answers";
   EXPECT_EQ(log_.count("does not answer, trying again"), 1) << testing::PrintToString(log_.lines());
+  EXPECT_THAT(log_.lines(), Contains("data plane at " + (folder_ / "control.sock") +
+                                     " does not answer, trying again: No such file or directory"));
   data_plane_.start();
   EXPECT_TRUE(eventually([&] { return data_plane_.has("n1-p1") && data_plane_.serials().contains("web"); }, 5s))
       << testing::PrintToString(log_.lines());
@@ -296,7 +298,8 @@ TEST_F(SouthboundTest, TwoPodsMayExchangeTheirAddresses) {
              p2->second.spec.addresses.front() == *IpAddress::parse("10.1.0.11");
     });
   })) << testing::PrintToString(log_.lines());
-  EXPECT_THAT(pod_.run("ip -br -4 address show eth0"), HasSubstr("10.1.0.12/32"));
+  EXPECT_TRUE(
+      eventually([&] { return pod_.run("ip -br -4 address show eth0").find("10.1.0.12/32") != std::string::npos; }));
 }
 
 TEST_F(SouthboundTest, APortGetsItsKernelEndAndItsQueue) {
@@ -315,6 +318,7 @@ TEST_F(SouthboundTest, APortGetsItsKernelEndAndItsQueue) {
     return data_plane_.with([](const control::FakeNode& n) { return n.queues_of.contains("port:uplink0"); });
   })) << testing::PrintToString(log_.lines());
   EXPECT_THAT(pod_.run("ip -o link show n1-up"), HasSubstr("UP,LOWER_UP"));
+  EXPECT_EQ(log_.count("did not take its queue"), 0) << testing::PrintToString(log_.lines());
   data_plane_.end();
   data_plane_.start(1, {"uplink0"});
   EXPECT_TRUE(eventually(
