@@ -34,9 +34,9 @@ bool same_scope(LoadBalancingScope scope, const Workload& a, const Workload& b) 
   return false;
 }
 
-bool reachable(const Workload& endpoint, const Workload& client) {
-  if (!endpoint.addresses.empty() || !endpoint.hostname.empty()) return true;
-  return endpoint.network != client.network && endpoint.network_gateway.has_value();
+bool reachable(const ServiceEndpoint& endpoint, const Workload& client) {
+  if (endpoint.has_destination) return true;
+  return endpoint.workload->network != client.network && endpoint.workload->network_gateway.has_value();
 }
 
 }  // namespace
@@ -71,11 +71,13 @@ std::optional<Choice> choose_endpoint(const snapshot::Mesh& mesh, const Service&
   if (!snapshot::has_service_port(service.ports, service_port)) return std::nullopt;
   const LoadBalancing* balancing = service.load_balancing ? &*service.load_balancing : nullptr;
 
+  const uint16_t common_port = snapshot::target_port_of(service.ports, service_port);
+
   // The rank of an endpoint that may be chosen; none for one that may not.
   auto rank_of = [&](const ServiceEndpoint& endpoint) -> std::optional<uint32_t> {
-    if (!reachable(*endpoint.workload, client) || target_port_of(service, endpoint, service_port) == 0) {
-      return std::nullopt;
-    }
+    if (!reachable(endpoint, client)) return std::nullopt;
+    // A service that maps the port maps it for all.
+    if (common_port == 0 && target_port_of(service, endpoint, service_port) == 0) return std::nullopt;
     if (!balancing) return 0;
     switch (balancing->mode) {
       case LoadBalancingMode::kStrict:
@@ -100,7 +102,7 @@ std::optional<Choice> choose_endpoint(const snapshot::Mesh& mesh, const Service&
       best = *rank;
       weight = 0;
     }
-    weight += endpoint.workload->capacity;
+    weight += endpoint.capacity;
   }
   if (weight == 0) return std::nullopt;
 
@@ -108,10 +110,10 @@ std::optional<Choice> choose_endpoint(const snapshot::Mesh& mesh, const Service&
   for (const ServiceEndpoint& endpoint : endpoints) {
     const auto rank = rank_of(endpoint);
     if (!rank || *rank != best) continue;
-    if (drawn < endpoint.workload->capacity) {
+    if (drawn < endpoint.capacity) {
       return Choice{&endpoint, target_port_of(service, endpoint, service_port)};
     }
-    drawn -= endpoint.workload->capacity;
+    drawn -= endpoint.capacity;
   }
   return std::nullopt;
 }

@@ -21,6 +21,9 @@ namespace culvert::snapshot {
 struct ServiceEndpoint {
   std::shared_ptr<const Workload> workload;
   const PortMap* ports = nullptr;  // the workload's own mapping for this service; points into the workload
+  // Copies from the workload, so that choosing among many endpoints does not fetch each of them.
+  uint32_t capacity = 1;
+  bool has_destination = true;  // an address or a host name
 };
 
 class Mesh {

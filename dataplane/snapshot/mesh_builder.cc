@@ -247,7 +247,8 @@ void MeshBuilder::Impl::write_endpoints(const std::string& key) {
       if (!all && workload->status != WorkloadStatus::kHealthy) continue;
       const auto membership = std::find_if(workload->services.begin(), workload->services.end(),
                                            [&](const ServiceMembership& m) { return m.service == key; });
-      slot->endpoints.push_back({workload, &membership->ports});
+      slot->endpoints.push_back({workload, &membership->ports, workload->capacity,
+                                 !workload->addresses.empty() || !workload->hostname.empty()});
     }
   }
   const size_t slash = key.find('/');

@@ -1,14 +1,14 @@
-// A hash table in shards, made to be published: readers hold an immutable version, the writer copies only the shards
-// that it changes (D15).
+// A hash table in shards, made to be published: readers hold an immutable version, the writer copies only what it
+// changes (D15).
 //
-//   ShardTable ── shared_ptr ─▶ array of kShards ── shared_ptr ─▶ shard: entries sorted by hash ── shared_ptr ─▶ Slot
+//   ShardTable ─▶ root: 64 nodes ─▶ node: 64 shards ─▶ shard: entries sorted by hash ─▶ Slot     (─▶ shared_ptr)
 //
-// A change copies one shard's entries (a pointer and a hash each; 200 of them at 100,000 slots) and, once per
-// publication, the array of shard pointers. Changes between two publications that meet in one shard share its copy: a
-// shard remembers the epoch in which it was made, and the writer may alter those of its present epoch in place.
-// Slots themselves are never altered once published. Look-up is a binary search by hash in one contiguous array.
-// Iteration goes by shard and hash, hence in the same order in every process (D3); the hash has no random seed, because
-// its keys come from the control plane, which could fill memory in simpler ways.
+// A change copies one shard's entries (a pointer and a hash each; 24 of them at 100,000 slots), its node and, once per
+// publication, the root: about 150 pointers at the design size, 130 in a small mesh. Changes between two publications
+// that meet share these copies: nodes and shards remember the epoch in which they were made, and the writer may alter
+// those of its present epoch in place. Slots are never altered once published. Look-up is a binary search by hash in
+// one contiguous array. Iteration goes by hash, hence in the same order in every process (D3); the hash has no random
+// seed, because its keys come from the control plane, which could fill memory in simpler ways.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,8 @@
 
 namespace culvert::snapshot {
 
-inline constexpr size_t kShards = 512;
+inline constexpr size_t kFanOut = 64;
+inline constexpr size_t kShards = kFanOut * kFanOut;
 
 // FNV-1a, finished by splitmix64's mixer so that the top bits choose shards evenly.
 inline uint64_t hash_text(std::string_view text, uint64_t seed = 0xcbf29ce484222325ULL) {
@@ -47,7 +48,11 @@ class ShardTable {
     uint64_t epoch = 0;
     std::vector<Entry> entries;  // sorted by hash
   };
-  using Shards = std::array<std::shared_ptr<Shard>, kShards>;
+  struct Node {
+    uint64_t epoch = 0;
+    std::array<std::shared_ptr<Shard>, kFanOut> shards;
+  };
+  using Root = std::array<std::shared_ptr<Node>, kFanOut>;
 
   // The slot with this hash for which is_it(const Slot&) holds; null for none. Valid while the table is.
   template <class IsIt>
@@ -57,8 +62,7 @@ class ShardTable {
   }
   template <class IsIt>
   const SlotPtr* find_shared(uint64_t hash, IsIt&& is_it) const {
-    if (!shards_) return nullptr;
-    const Shard* shard = (*shards_)[shard_of(hash)].get();
+    const Shard* shard = shard_at(shard_of(hash));
     if (!shard) return nullptr;
     auto entry = lower_bound(shard->entries, hash);
     for (; entry != shard->entries.end() && entry->hash == hash; ++entry) {
@@ -69,8 +73,8 @@ class ShardTable {
 
   template <class Visit>
   void for_each(Visit&& visit) const {
-    if (!shards_) return;
-    for (const auto& shard : *shards_) {
+    for (size_t i = 0; i < kShards; ++i) {
+      const Shard* shard = shard_at(i);
       if (!shard) continue;
       for (const Entry& entry : shard->entries) visit(*entry.slot);
     }
@@ -78,21 +82,24 @@ class ShardTable {
 
   // How many shards two versions have in common, for tests and measurements.
   size_t shards_shared_with(const ShardTable& other) const {
-    if (!shards_ || !other.shards_) return 0;
     size_t same = 0;
-    for (size_t i = 0; i < kShards; ++i) same += (*shards_)[i] == (*other.shards_)[i] ? 1 : 0;
+    for (size_t i = 0; i < kShards; ++i) same += shard_at(i) == other.shard_at(i) ? 1 : 0;
     return same;
   }
 
  protected:
-  static size_t shard_of(uint64_t hash) { return hash >> (64 - 9); }
-  static_assert(kShards == 1u << 9);
+  static size_t shard_of(uint64_t hash) { return hash >> (64 - 12); }
+  static_assert(kShards == 1u << 12);
+  const Shard* shard_at(size_t index) const {
+    const Node* node = root_ ? (*root_)[index / kFanOut].get() : nullptr;
+    return node ? node->shards[index % kFanOut].get() : nullptr;
+  }
   template <class Entries>
   static auto lower_bound(Entries& entries, uint64_t hash) {
     return std::lower_bound(entries.begin(), entries.end(), hash,
                             [](const Entry& entry, uint64_t h) { return entry.hash < h; });
   }
-  std::shared_ptr<Shards> shards_;
+  std::shared_ptr<Root> root_;
 };
 
 // The writer's side: owned by MeshBuilder, one thread.
@@ -101,8 +108,9 @@ class ShardTableWriter : public ShardTable<Slot> {
  public:
   using Base = ShardTable<Slot>;
   using typename Base::Entry;
+  using typename Base::Node;
+  using typename Base::Root;
   using typename Base::Shard;
-  using typename Base::Shards;
   using typename Base::SlotPtr;
 
   // Puts the slot in the place of the one for which is_it holds, or adds it.
@@ -134,7 +142,7 @@ class ShardTableWriter : public ShardTable<Slot> {
   // The present version; what comes later does not alter it.
   ShardTable<Slot> publish() {
     ++epoch_;
-    array_is_ours_ = false;
+    root_is_ours_ = false;
     return *this;
   }
 
@@ -142,24 +150,29 @@ class ShardTableWriter : public ShardTable<Slot> {
 
  private:
   Shard& own_shard(uint64_t hash) {
-    if (!array_is_ours_) {
-      this->shards_ = this->shards_ ? std::make_shared<Shards>(*this->shards_) : std::make_shared<Shards>();
-      array_is_ours_ = true;
+    if (!root_is_ours_) {
+      this->root_ = this->root_ ? std::make_shared<Root>(*this->root_) : std::make_shared<Root>();
+      root_is_ours_ = true;
     }
-    std::shared_ptr<Shard>& shard = (*this->shards_)[Base::shard_of(hash)];
-    if (!shard) {
-      shard = std::make_shared<Shard>();
-      shard->epoch = epoch_;
-    } else if (shard->epoch != epoch_) {
-      entries_copied_ += shard->entries.size();
-      shard = std::make_shared<Shard>(*shard);
-      shard->epoch = epoch_;
-    }
+    const size_t index = Base::shard_of(hash);
+    std::shared_ptr<Node>& node = (*this->root_)[index / kFanOut];
+    own(node);
+    std::shared_ptr<Shard>& shard = node->shards[index % kFanOut];
+    if (shard && shard->epoch != epoch_) entries_copied_ += shard->entries.size();
+    own(shard);
     return *shard;
   }
 
+  // Replaces what an earlier epoch made by a copy that may be altered.
+  template <class T>
+  void own(std::shared_ptr<T>& part) {
+    if (part && part->epoch == epoch_) return;
+    part = part ? std::make_shared<T>(*part) : std::make_shared<T>();
+    part->epoch = epoch_;
+  }
+
   uint64_t epoch_ = 1;
-  bool array_is_ours_ = false;
+  bool root_is_ours_ = false;
   uint64_t entries_copied_ = 0;
 };
 

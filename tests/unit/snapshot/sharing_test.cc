@@ -78,9 +78,9 @@ TEST(Sharing, OneChangeAmongAHundredThousandCopiesOneShardPerTable) {
   ASSERT_TRUE(builder.upsert(changed));
   const auto after = builder.publish();
   EXPECT_EQ(after->workload_shards_shared_with(*before), kShards - 1);
-  // Four tables are touched (uid, address, name, endpoints). An even spread puts 195 entries into a shard.
+  // Four tables are touched (uid, address, name, endpoints). An even spread puts 24 entries into a shard.
   const uint64_t cost = builder.entries_copied() - copied;
-  EXPECT_LT(cost, 4 * 300u);
+  EXPECT_LT(cost, 4 * 60u);
   EXPECT_GT(cost, 0u);
   EXPECT_EQ(after->endpoints(*after->service("shop", "s1777.shop.svc.cluster.local")).size(), 49u);
   EXPECT_EQ(before->endpoints(*before->service("shop", "s1777.shop.svc.cluster.local")).size(), 50u);
