@@ -170,6 +170,7 @@ int Session::Impl::on_frame_sent(const nghttp2_frame& frame) {
     }
     case NGHTTP2_GOAWAY:
       counters.add(Counter::kHttp2GoawaySent);
+      goaway_sent = static_cast<ErrorCode>(frame.goaway.error_code);
       if (frame.goaway.error_code != NGHTTP2_NO_ERROR && state != State::kEnded) {
         // nghttp2 found a connection error by itself.
         fail(FailureKind::kPeerFault, static_cast<ErrorCode>(frame.goaway.error_code),

@@ -253,6 +253,15 @@ uint32_t Session::streams_open() const { return impl_->open; }
 uint32_t Session::peer_streams_max() const {
   return nghttp2_session_get_remote_settings(impl_->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
+std::optional<ErrorCode> Session::goaway_sent() const { return impl_->goaway_sent; }
+
+PeerSettings Session::peer_settings() const {
+  const auto value = [this](nghttp2_settings_id id) { return nghttp2_session_get_remote_settings(impl_->h2, id); };
+  return {value(NGHTTP2_SETTINGS_HEADER_TABLE_SIZE),      value(NGHTTP2_SETTINGS_ENABLE_PUSH),
+          value(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS), value(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE),
+          value(NGHTTP2_SETTINGS_MAX_FRAME_SIZE),         value(NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE)};
+}
+
 const SessionCounts& Session::counts() const { return impl_->counts; }
 Duration Session::rtt() const { return impl_->rtt; }
 

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -91,6 +92,12 @@ struct Goaway {
   int32_t last_stream = 0;
 };
 
+// The peer's SETTINGS in force; RFC 9113 6.5.2's defaults before they came.
+struct PeerSettings {
+  uint32_t header_table_size, enable_push, max_concurrent_streams, initial_window_size, max_frame_size,
+      max_header_list_size;
+};
+
 struct SessionCounts {
   uint64_t streams_opened = 0, resets_sent = 0, resets_received = 0;
   uint64_t data_bytes_sent = 0, data_bytes_received = 0, data_frames_sent = 0, data_frames_received = 0;
@@ -127,6 +134,8 @@ class Session {
   State state() const;
   const Failure& failure() const;
   const Goaway& goaway() const;
+  std::optional<ErrorCode> goaway_sent() const;  // the last one that left
+  PeerSettings peer_settings() const;
   // Client: how many streams more may be opened now. Before the peer's SETTINGS, RFC 9113 6.5.2's 100 is assumed.
   uint32_t streams_left() const;
   uint32_t streams_open() const;      // not yet closed in both directions

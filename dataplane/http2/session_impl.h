@@ -86,6 +86,7 @@ struct Session::Impl {
   State state = State::kSettling;
   Failure failure;
   Goaway goaway;
+  std::optional<ErrorCode> goaway_sent;
   SessionCounts counts;
   bool settings_acknowledged = false;
   bool draining = false, last_word = false;  // drain() was called; the final GOAWAY is queued
