@@ -264,6 +264,21 @@ void Connection::release(Instant now) {
   schedule(now);
 }
 
+void Connection::set_options(const ConnectionOptions& options, Instant now) {
+  options_ = options;
+  if (over()) return;
+  rcv_.set_limits(options.rcv_buffer_bytes_max, options.delayed_ack);
+  snd_.set_nodelay(options.nodelay);
+  note_writable();
+  ready();
+  schedule(now);
+}
+
+void Connection::set_quick_ack(bool on) {
+  rcv_.quick_ack(on);
+  ready();
+}
+
 ConnectionInfo Connection::info() const {
   ConnectionInfo info{};
   info.tuple = tuple_;
@@ -427,7 +442,7 @@ void Connection::on_timer(Instant now) {
     if (!on_syn_timer(now)) return;
   } else {
     if (user_deadline() <= now) {
-      give_up(Counter::kTcpTimedOutUser, true, now);
+      give_up(Counter::kTcpTimedOutUser, false, now);
       return;
     }
     if (give_up_at_ <= now) {
@@ -441,7 +456,7 @@ void Connection::on_timer(Instant now) {
         give_up(Counter::kTcpTimedOutRetransmit, false, now);
         return;
       case Sender::Due::kGiveUpPersist:
-        give_up(Counter::kTcpTimedOutPersist, true, now);
+        give_up(Counter::kTcpTimedOutPersist, false, now);
         return;
       case Sender::Due::kNothing:
         break;

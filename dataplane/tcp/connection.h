@@ -70,6 +70,9 @@ class Connection {
   void shutdown_write(Instant now);
   void abort(Instant now);
   void release(Instant now);
+  const ConnectionOptions& options() const { return options_; }
+  void set_options(const ConnectionOptions& options, Instant now);
+  void set_quick_ack(bool on);
   ConnectionInfo info() const;
 
   // --- what the stack keeps here ---------------------------------------------------------------------------------
@@ -113,6 +116,7 @@ class Connection {
   Check check_syn(const Segment& segment, Instant now);
   Check check_ack(const Segment& segment, Instant now);
   Check complete_handshake(const Segment& segment, Instant now);
+  void take_timestamp(const Segment& segment, Instant now);
   void take_ack(const Segment& segment, Instant now);
   void take_text_and_fin(Segment& segment, Instant now);
   void on_text(const Receiver::Text& text, Instant now);

@@ -21,6 +21,12 @@ void Receiver::start(uint32_t buffer_bytes_max, Duration delayed_ack, BufferPool
   delayed_ack_ = delayed_ack;
 }
 
+void Receiver::set_limits(uint32_t buffer_bytes_max, Duration delayed_ack) {
+  buffer_max_ = std::clamp<uint32_t>(buffer_bytes_max, 1, std::min<uint32_t>(0xffffu << scale_, 1u << 30));
+  buffer_ = std::min(buffer_, buffer_max_);
+  delayed_ack_ = delayed_ack;
+}
+
 void Receiver::open(Seq irs, uint32_t window_offered, uint8_t window_scale, bool sack, uint32_t mss, Instant now) {
   irs_ = irs;
   nxt_ = last_ack_sent_ = irs + 1;

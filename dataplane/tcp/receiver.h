@@ -30,6 +30,9 @@ class Receiver {
   // The peer's SYN: RCV.NXT = IRS + 1. `window_offered`: what our SYN or SYN-ACK said.
   void open(Seq irs, uint32_t window_offered, uint8_t window_scale, bool sack, uint32_t mss, Instant now);
 
+  // New limits for a living connection. A smaller buffer takes nothing back that was offered.
+  void set_limits(uint32_t buffer_bytes_max, Duration delayed_ack);
+
   Seq irs() const { return irs_; }
   Seq nxt() const { return nxt_; }
   // RCV.WND: from RCV.NXT to the right edge that was offered.

@@ -45,22 +45,27 @@ Sender::Acked Sender::on_ack(const Ack& ack, uint32_t timestamp_now, Instant now
 
   if (phase_ != Phase::kOpen && spurious(ack, advanced)) undo_recovery();
   if (phase_ != Phase::kOpen && una_ >= recovery_point_) leave_recovery();
+  // Bytes that this ACK says have arrived.
+  uint32_t delivered = delivery.bytes;
   if (sack_) {
     if (delivery.bytes > 0) detect_losses(now);
   } else {
+    // Without SACK a duplicate ACK stands for one segment, which a later cumulative ACK must not count again.
+    const uint32_t before = dup_acks_;
     count_duplicate_ack(ack, window_changed, acked, now);
+    delivered += dup_acks_ > before ? (dup_acks_ - before) * mss_ : 0;
+    delivered -= before > dup_acks_ ? std::min(delivered, (before - dup_acks_) * mss_) : 0;
   }
   if (phase_ == Phase::kOpen && board_.lost_bytes() > 0) enter_recovery(now);
 
   if (phase_ == Phase::kRecovery) {
-    // Without SACK each duplicate ACK stands for one segment that arrived.
-    const bool duplicate = !sack_ && !advanced && !ack.carries_text && !window_changed && outstanding();
-    reduce_proportionally(duplicate ? mss_ : delivery.bytes, advanced);
-  } else if (delivery.bytes > 0) {
-    // Only a window that was in use grows (RFC 7661 4): in slow start half of it is use enough, as in Linux.
+    reduce_proportionally(delivered, advanced);
+  } else if (advanced) {
+    // Only a cumulative ACK grows the window (RFC 5681 3.1, RFC 3042 2), and only a window that was in use (RFC 7661 4):
+    // in slow start half of it is use enough, as in Linux.
     const bool in_use =
         window_limited_ || (congestion_.slow_start() && congestion_.cwnd() < 2 * uint64_t{prior_in_flight});
-    if (in_use) congestion_.on_ack(delivery.bytes, rtt_.srtt(), now);
+    if (in_use && delivered > 0) congestion_.on_ack(delivered, rtt_.srtt(), now);
     window_limited_ = false;
   }
 

@@ -30,6 +30,7 @@ void Connection::on_segment(Segment& segment, Instant now) {
     if (check_timestamps(segment, now) == Check::kPass && check_sequence(segment, now) == Check::kPass &&
         check_reset(segment, now) == Check::kPass && check_syn(segment, now) == Check::kPass &&
         check_ack(segment, now) == Check::kPass) {
+      take_timestamp(segment, now);
       // URG: RFC 6093 6: the urgent pointer is ignored and the data stays in line.
       take_text_and_fin(segment, now);
     }
@@ -192,15 +193,19 @@ Connection::Check Connection::check_sequence(const Segment& segment, Instant now
     keepalive_unanswered_ = 0;
     return Check::kDrop;
   }
-  // RFC 7323 4.3: TS.Recent is taken from the segment that the next ACK answers.
-  if (timestamps_ && h.options.timestamps && seq <= rcv_.last_ack_sent() &&
-      !before(h.options.timestamps->first, ts_recent_)) {
-    ts_recent_ = h.options.timestamps->first;
-    ts_recent_at_ = now;
-  }
   heard_at_ = now;
   keepalive_unanswered_ = 0;
   return Check::kPass;
+}
+
+// RFC 7323 4.3: TS.Recent is taken from the segment that the next ACK answers. After the check of the ACK field, so that
+// a segment which is refused there leaves no timestamp behind that would shut the right ones out.
+void Connection::take_timestamp(const Segment& segment, Instant now) {
+  const wire::TcpHeader& h = segment.header;
+  if (!timestamps_ || !h.options.timestamps || Seq(h.sequence) > rcv_.last_ack_sent()) return;
+  if (before(h.options.timestamps->first, ts_recent_) && now - ts_recent_at_ < kPawsIdle) return;
+  ts_recent_ = h.options.timestamps->first;
+  ts_recent_at_ = now;
 }
 
 // --- second: RST (RFC 5961 3) ---------------------------------------------------------------------------------------
@@ -259,7 +264,8 @@ Connection::Check Connection::check_ack(const Segment& segment, Instant now) {
     challenge(now);
     return Check::kDrop;
   }
-  if (ack >= snd_.una()) take_ack(segment, now);
+  // An ACK that was overtaken says nothing by its number, but its SACK blocks may be news.
+  if (ack >= snd_.una() || h.options.sack_count > 0) take_ack(segment, now);
   return over() ? Check::kDrop : Check::kPass;
 }
 

@@ -163,7 +163,8 @@ std::optional<Sender::Plan> Sender::next_new(uint32_t segment_bytes, uint32_t by
   if (!nodelay_ && bytes < segment_bytes && outstanding() && !fin_unsent) return std::nullopt;
 
   // The network: a segment leaves whole or not at all; one may always be in flight.
-  const uint64_t least = std::min<uint64_t>(std::max<uint64_t>(bytes, 1), segment_bytes);
+  // A bare FIN is let through, as in Linux: the peer can do its part of the close meanwhile.
+  const uint64_t least = std::min<uint64_t>(bytes, segment_bytes);
   if (pipe > 0 && cwnd_room < least) {
     window_limited_ = true;
     return std::nullopt;
@@ -266,7 +267,10 @@ void Sender::arm_persist(Instant now) {
 Sender::Due Sender::on_time(uint8_t retries_max, Instant now) {
   if (reorder_at_ <= now) {
     reorder_at_ = kNever;
+    const bool open = phase_ == Phase::kOpen;
     detect_losses(now);
+    // No ACK came along: the recovery begins with its one retransmission.
+    if (open && phase_ == Phase::kRecovery) reduce_proportionally(0, false);
   }
   if (probe_at_ <= now) {
     probe_at_ = kNever;

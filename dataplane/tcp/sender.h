@@ -63,6 +63,7 @@ class Sender {
     CongestionAlgorithm congestion;
   };
   void open(const Negotiated& negotiated, Seq window_seq, Seq window_ack);
+  void set_nodelay(bool nodelay) { nodelay_ = nodelay; }
   void set_mss(uint32_t mss, Instant now);  // the path became narrower
 
   // --- queue -----------------------------------------------------------------------------------------------------

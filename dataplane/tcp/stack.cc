@@ -502,6 +502,20 @@ uint64_t Stack::cookie(ConnectionId id) const {
   return c ? c->cookie : 0;
 }
 
+std::optional<ConnectionOptions> Stack::options(ConnectionId id) const {
+  const Connection* c = impl_->get(id);
+  if (!c) return std::nullopt;
+  return c->options();
+}
+
+void Stack::set_options(ConnectionId id, const ConnectionOptions& options, Instant now) {
+  if (Connection* c = impl_->get(id)) c->set_options(options, now);
+}
+
+void Stack::set_quick_ack(ConnectionId id, bool on) {
+  if (Connection* c = impl_->get(id)) c->set_quick_ack(on);
+}
+
 std::optional<ConnectionInfo> Stack::info(ConnectionId id) const {
   const Connection* c = impl_->get(id);
   if (!c) return std::nullopt;

@@ -173,6 +173,13 @@ class Stack {
   void set_cookie(ConnectionId id, uint64_t cookie);
   uint64_t cookie(ConnectionId id) const;
 
+  // The options in force, and new ones for a living connection: all but mss_clamp, cubic and syn_timeout take effect at
+  // once; a receive buffer cannot outgrow the window scale that the SYN announced.
+  std::optional<ConnectionOptions> options(ConnectionId id) const;
+  void set_options(ConnectionId id, const ConnectionOptions& options, Instant now);
+  // Acknowledge the next segments at once (Linux's TCP_QUICKACK), or delay from now on.
+  void set_quick_ack(ConnectionId id, bool on);
+
   std::optional<ConnectionInfo> info(ConnectionId id) const;
   // Visits every connection (slow; for listings).
   void for_each(void (*visit)(void* context, ConnectionId id), void* context) const;

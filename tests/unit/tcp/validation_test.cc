@@ -215,6 +215,14 @@ TEST_F(Timestamps, OlderTimestampIsDroppedAndAnswered) {
   EXPECT_EQ(d.count(DropReason::kTcpPaws), 1u);
 }
 
+TEST_F(Timestamps, ARefusedSegmentLeavesNoTimestampBehind) {
+  d.send({.seq = 1, .ack = 9999, .fin = true, .timestamps = std::pair{ts() + 200'000, d.echo}});
+  d.expect(ack(1));
+  d.send({.seq = 1, .ack = 1, .bytes = 10, .timestamps = std::pair{ts() + 1, d.echo}});
+  EXPECT_EQ(d.expect(ack(11)).header.options.timestamps->second, ts() + 1);
+  d.expect_event(EventKind::kReadable);
+}
+
 TEST_F(Timestamps, EqualTimestampIsAccepted) {
   d.send({.seq = 1, .ack = 1, .bytes = 10, .timestamps = std::pair{ts(), d.echo}});
   d.expect(ack(11));
