@@ -3,6 +3,8 @@
 Needs CULVERT_BIN, the directory of the built programs (ctest sets it).
 """
 
+import array
+import fcntl
 import hashlib
 import json
 import os
@@ -13,6 +15,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 import unittest
@@ -60,6 +63,17 @@ class Program:
                 break
             time.sleep(0.01)
         raise AssertionError(f"{pattern} not in {self.stderr}")
+
+    def type(self, text):
+        """Writes to standard input, and waits until it was read: s_client and s_server take a command only when it is
+        all that a read returns."""
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+        unread = array.array("i", [1])
+        until = time.monotonic() + WAIT_S
+        while unread[0] > 0 and time.monotonic() < until:
+            fcntl.ioctl(self.process.stdin.fileno(), termios.FIONREAD, unread)
+            time.sleep(0.005)
 
     def finish(self):
         """Waits for the end; what is left of standard output."""
@@ -321,19 +335,13 @@ class TlsTool(unittest.TestCase):
     def test_follows_and_answers_the_key_updates_of_s_client(self):
         server, port = self.tool_server("--echo")
         client = self.s_client(port)
-        client.process.stdin.write(b"first\n")
-        client.process.stdin.flush()
+        client.type(b"first\n")
         self.read_until(client, b"first\n")
         for command in (b"k\n", b"K\n", b"k\n"):  # update, update and ask for one
-            client.process.stdin.write(command)
-            client.process.stdin.flush()
-            client.wait_for(rb"KEYUPDATE\n(?:.*KEYUPDATE\n)*")
-            time.sleep(0.1)  # s_client takes a command only when it is all that a read returns
-            client.process.stdin.write(b"after " + command)
-            client.process.stdin.flush()
+            client.type(command)
+            client.type(b"after " + command)
             self.read_until(client, b"after " + command)
-        client.process.stdin.write(b"Q\n")
-        client.process.stdin.flush()
+        client.type(b"Q\n")
         report = json_of(server.finish())
         self.assertEqual(report["key_updates_received"], 3)
         self.assertEqual(report["key_updates_sent"], 1)
@@ -341,21 +349,15 @@ class TlsTool(unittest.TestCase):
     def test_follows_and_answers_the_key_updates_of_s_server(self):
         server, port = self.s_server()
         client = self.tool_client(port)
-        client.process.stdin.write(b"hello\n")
-        client.process.stdin.flush()
+        client.type(b"hello\n")
         self.read_until(server, b"hello\n")
         for command in (b"k\n", b"K\n"):
-            server.process.stdin.write(command)
-            server.process.stdin.flush()
-            time.sleep(0.2)
-            server.process.stdin.write(b"after " + command)
-            server.process.stdin.flush()
+            server.type(command)
+            server.type(b"after " + command)
             self.read_until(client, b"after " + command)
-        client.process.stdin.write(b"goodbye\n")
-        client.process.stdin.flush()
+        client.type(b"goodbye\n")
         self.read_until(server, b"goodbye\n")
-        server.process.stdin.write(b"Q\n")
-        server.process.stdin.flush()
+        server.type(b"Q\n")
         client.process.stdin.close()
         client.finish()
         report = json_of(client.stderr)
@@ -379,8 +381,7 @@ class TlsTool(unittest.TestCase):
         for groups, name in (("X448:P-256", "secp256r1"), ("X448:P-384", "secp384r1")):
             server, port = self.tool_server("--echo")
             client = self.s_client(port, "-quiet", "-groups", groups)
-            client.process.stdin.write(b"hello\n")
-            client.process.stdin.flush()
+            client.type(b"hello\n")
             self.read_until(client, b"hello\n")
             client.end()
             report = json_of(server.finish())
@@ -390,8 +391,7 @@ class TlsTool(unittest.TestCase):
     def test_sends_another_hello_to_s_server(self):
         server, port = self.s_server("-quiet", "-groups", "P-256")
         client = self.tool_client(port)
-        client.process.stdin.write(b"hello\n")
-        client.process.stdin.flush()
+        client.type(b"hello\n")
         self.read_until(server, b"hello\n")
         server.end()
         client.finish()
