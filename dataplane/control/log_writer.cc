@@ -1,5 +1,6 @@
 #include "control/log_writer.h"
 
+#include <limits.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -13,6 +14,13 @@ namespace culvert::control {
 namespace {
 constexpr int kPatienceMs = 100;
 constexpr auto kLastWrites = std::chrono::seconds(1);
+
+// How much to write at once: as many whole lines as PIPE_BUF holds, or the rest of one that is longer.
+size_t whole_lines(const std::string& bytes, size_t from) {
+  if (bytes.size() - from <= PIPE_BUF) return bytes.size() - from;
+  const size_t last = bytes.rfind('\n', from + PIPE_BUF - 1);
+  return last == std::string::npos || last < from ? PIPE_BUF : last + 1 - from;
+}
 }  // namespace
 
 LogWriter::LogWriter(int fd, size_t queued_bytes_max)
@@ -64,7 +72,8 @@ bool LogWriter::write_all(const std::string& bytes) {
   size_t written = 0;
   std::chrono::steady_clock::time_point give_up{};
   while (written < bytes.size()) {
-    // A blocking descriptor that is ready may still block on a large write: PIPE_BUF bytes always fit.
+    // A blocking descriptor that is ready may still block on a large write: PIPE_BUF bytes always fit, and pass in one
+    // piece, so that lines of others who write to the same pipe do not come between.
     pollfd ready{fd_, POLLOUT, 0};
     if (::poll(&ready, 1, kPatienceMs) == 0) {
       const std::lock_guard lock(mutex_);
@@ -74,8 +83,7 @@ bool LogWriter::write_all(const std::string& bytes) {
       if (now >= give_up) return false;
       continue;
     }
-    const size_t chunk = std::min<size_t>(bytes.size() - written, 4096);
-    const ssize_t n = ::write(fd_, bytes.data() + written, chunk);
+    const ssize_t n = ::write(fd_, bytes.data() + written, whole_lines(bytes, written));
     if (n > 0) written += static_cast<size_t>(n);
     if (n < 0 && errno != EINTR && errno != EAGAIN) return false;
   }

@@ -252,6 +252,25 @@ TEST_F(ContractTest, TakesALargeMeshInChunks) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+TEST_F(ContractTest, CountsRefusedRecordsOfAnyNumberAndListsSome) {
+  constexpr int kChunks = 40, kPerChunk = 500;
+  Call call;
+  const auto stub = api::Mesh::NewStub(served.channel());
+  const auto stream = stub->Push(&call);
+  ASSERT_TRUE(stream->Write(begin("bad", true)));
+  api::MeshUpdate update;
+  for (int i = 0; i < kPerChunk; ++i) update.mutable_chunk()->add_workloads()->set_uid(std::to_string(i));
+  for (int c = 0; c < kChunks; ++c) ASSERT_TRUE(stream->Write(update));
+  ASSERT_TRUE(stream->Write(end()));
+  api::MeshAck ack;
+  ASSERT_TRUE(stream->Read(&ack));
+  EXPECT_EQ(static_cast<size_t>(ack.rejections_size()), api::kRejectionsMax);
+  EXPECT_EQ(ack.rejections_left_out(), kChunks * kPerChunk - api::kRejectionsMax);
+  EXPECT_EQ(ack.workloads(), 0u);
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 // --- strangers -----------------------------------------------------------------------------------------------------
 
 TEST_F(ContractTest, ClosesStrangersBeforeTheySayAnythingAndCountsThem) {

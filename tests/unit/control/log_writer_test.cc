@@ -2,6 +2,7 @@
 #include "control/log_writer.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <optional>
@@ -37,6 +38,39 @@ TEST(LogWriter, WritesLinesInOrderAndWhatIsLeftAtItsEnd) {
     writer.put({"c"});
   }
   EXPECT_EQ(pipe.drain(), "a\nb\nc\n");
+}
+
+// A socket of packets shows where each write ended.
+TEST(LogWriter, WritesWholeLinesAtOnce) {
+  int ends[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+  const UniqueFd read_end(ends[0]);
+  UniqueFd write_end(ends[1]);
+  const std::string longest(5000, 'l');
+  std::vector<std::string> lines;
+  std::string expected;
+  for (size_t i = 0; i < 200; ++i) lines.push_back(std::string(i, 'x'));
+  lines.push_back(longest);
+  lines.push_back("end");
+  for (const std::string& line : lines) expected += line + "\n";
+  std::thread writing([&] {
+    {
+      LogWriter writer(write_end.get(), 1 << 20);
+      writer.put(lines);
+    }
+    write_end.reset();
+  });
+  std::string out;
+  char packet[65536];
+  size_t within_a_line = 0;
+  for (ssize_t n; (n = ::read(read_end.get(), packet, sizeof(packet))) > 0;) {
+    EXPECT_LE(n, 4096);
+    within_a_line += packet[n - 1] == '\n' ? 0 : 1;
+    out.append(packet, static_cast<size_t>(n));
+  }
+  writing.join();
+  EXPECT_EQ(out, expected);
+  EXPECT_EQ(within_a_line, 1u) << "only the line that is longer than a write";
 }
 
 TEST(LogWriter, LosesAndCountsWholeLinesWhenTheReaderIsSlow) {
