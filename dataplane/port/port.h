@@ -1,5 +1,5 @@
-// A port: where packets enter and leave the node, behind one burst interface (D12). Drivers implement it; a port owns no
-// policy, it reports what it can do. One virtual call per burst. Used by one core.
+// A port: where packets enter and leave the node, behind one burst interface (D12). Drivers implement it; a port owns
+// no policy, it reports what it can do. One virtual call per burst. Used by one core.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,13 @@ namespace culvert::port {
 
 // What the device does itself; what it lacks is done in software by port::OffloadPort or the caller (port/offload.h).
 struct Offloads {
-  bool rx_checksum = false;    // bad L4 checksums are flagged or dropped by the device; good ones are marked
-  bool tx_ip_checksum = false;  // fills the IPv4 header checksum
-  bool tx_checksum = false;    // completes TCP and UDP checksums from the pseudo-header sum (both families)
-  bool tso = false;            // segments TCP packets larger than the MTU
-  bool lro = false;            // may deliver received TCP packets larger than the MTU
-  bool scatter = false;        // transmits chains of more than one segment
-  uint32_t tso_bytes_max = 0;  // largest IP packet to hand over for segmentation; 0 without tso
+  bool rx_checksum = false;      // bad L4 checksums are flagged or dropped by the device; good ones are marked
+  bool tx_ip_checksum = false;   // fills the IPv4 header checksum
+  bool tx_checksum = false;      // completes TCP and UDP checksums from the pseudo-header sum (both families)
+  bool tso = false;              // segments TCP packets larger than the MTU
+  bool lro = false;              // may deliver received TCP packets larger than the MTU
+  bool scatter = false;          // transmits chains of more than one segment
+  uint32_t tso_bytes_max = 0;    // largest IP packet to hand over for segmentation; 0 without tso
   uint16_t tx_segments_max = 1;  // longest chain to hand over
 };
 
