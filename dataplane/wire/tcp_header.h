@@ -38,9 +38,9 @@ struct TcpHeader {
 };
 
 enum class TcpParseError : uint8_t {
-  kTooShort,       // fewer than 20 bytes
-  kBadOffset,      // data offset below 5 or behind the end
-  kBadOption,      // an option's length is impossible; RFC 9293 3.1: "MUST be prepared to handle illegal option length"
+  kTooShort,   // fewer than 20 bytes
+  kBadOffset,  // data offset below 5 or behind the end
+  kBadOption,  // an option's length is impossible; RFC 9293 3.1: "MUST be prepared to handle illegal option length"
 };
 
 struct ParsedTcpHeader {
@@ -57,7 +57,8 @@ inline constexpr uint16_t kTcpHeaderBytesMax = 60;
 // Bytes that emit_tcp will write. SYN: MSS, SACK-permitted, timestamps, NOP, window scale; others: NOP NOP timestamps,
 // then NOP NOP SACK, the order Linux uses.
 uint16_t tcp_header_bytes(const TcpHeader& header);
-// Writes header and options at the front of `to` (at least tcp_header_bytes long). The checksum field is header.checksum.
+// Writes header and options at the front of `to` (at least tcp_header_bytes long). The checksum field is
+// header.checksum.
 void emit_tcp(const TcpHeader& header, MutableByteView to);
 
 }  // namespace culvert::wire
