@@ -40,7 +40,7 @@ struct Options {
   std::string build;  // our version
   // How often namespaces and devices are looked at. A pod's peers are to see a reset within a second of its end.
   Duration look_every = 250ms;
-  Duration retry_max = 1s;  // ceiling of the back-off towards a data plane that does not answer
+  Duration retry_max = 500ms;  // ceiling of the back-off towards a data plane that does not answer
 };
 
 // For tests and for the line that is printed when the agent stops.
