@@ -19,6 +19,15 @@ ByteQueue& ByteQueue::operator=(ByteQueue&& other) noexcept {
   return *this;
 }
 
+uint64_t ByteQueue::memory_share_bytes() const {
+  uint64_t total = 0;
+  for (rte_mbuf* m = head_; m; m = m->next) {
+    const rte_mbuf* holder = RTE_MBUF_CLONED(m) ? rte_mbuf_from_indirect(m) : m;
+    total += m->buf_len / std::max<uint32_t>(rte_mbuf_refcnt_read(holder), 1);
+  }
+  return total;
+}
+
 void ByteQueue::append(Packet packet) {
   if (packet.bytes() == 0) return;
   bytes_ += packet.bytes();

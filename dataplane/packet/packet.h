@@ -166,7 +166,7 @@ class BufferPool {
   // For drivers that fill descriptors themselves; null for heap pools.
   rte_mempool* mempool(BufferKind kind) const { return mempools_[static_cast<size_t>(kind)]; }
 
-  uint32_t held(BufferKind kind) const;     // buffers out at the moment
+  uint32_t held(BufferKind kind) const;  // buffers out at the moment
   uint32_t limit(BufferKind kind) const;
   uint64_t refused() const { return refused_; }
   uint64_t bytes_copied() const { return bytes_copied_; }  // payload copied by take_copy, pull_up and count_copied
@@ -206,6 +206,8 @@ class ByteQueue {
   uint64_t bytes() const { return bytes_; }
   bool empty() const { return bytes_ == 0; }
   uint64_t memory_bytes() const { return memory_bytes_; }  // buffers held, at their full room
+  // The same with each shared buffer divided among its holders. Walks the queue.
+  uint64_t memory_share_bytes() const;
 
   void append(Packet packet);
   void clear();

@@ -176,14 +176,16 @@ void Connection::sample_handshake(const wire::TcpOptions& options, Instant now) 
 uint64_t Connection::writable_bytes() const {
   if (over() || snd_.fin_queued() || released_) return 0;
   // Buffers held count, not bytes in them (D10); a queue of ordinary packets holds up to twice its payload.
-  const uint64_t held = std::max(snd_.queue.bytes(), snd_.queue.memory_bytes() / 2);
+  const uint64_t held =
+      std::max(snd_.queue.bytes(), accounted_bytes(snd_.queue.bytes(), snd_.queue.memory_bytes()) / 2);
   return held < options_.snd_buffer_bytes ? options_.snd_buffer_bytes - held : 0;
 }
 
 bool Connection::write(Packet bytes, Instant now) {
   if (over() || snd_.fin_queued() || released_) return false;
   snd_.queue.append(std::move(bytes));
-  if (is_sparse(snd_.queue.bytes(), snd_.queue.memory_bytes())) {
+  if (snd_guard_.check(snd_.queue.bytes(), snd_.queue.memory_bytes(),
+                       [this] { return snd_.queue.memory_share_bytes(); })) {
     const uint64_t copied = compact_queue(snd_.queue, core_->pool);
     if (copied > 0) core_->counters.add(Counter::kTcpCompactedByte, copied);
   }
@@ -509,7 +511,7 @@ void Connection::emit(EventKind kind) {
 }
 
 void Connection::settle() {
-  const uint64_t held = snd_.queue.memory_bytes() + rcv_.memory_bytes();
+  const uint64_t held = accounted_bytes(snd_.queue.bytes(), snd_.queue.memory_bytes()) + rcv_.memory_bytes();
   core_->account(static_cast<int64_t>(held) - static_cast<int64_t>(memory_settled_));
   memory_settled_ = held;
 }

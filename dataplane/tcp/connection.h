@@ -166,6 +166,7 @@ class Connection {
   ConnectionOptions options_;
 
   Sender snd_;
+  SparseGuard snd_guard_;
   Receiver rcv_;
   uint64_t queued_seen_ = 0;  // bytes in the receive queue after the last arrival or read
 

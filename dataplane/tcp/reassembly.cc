@@ -110,6 +110,12 @@ size_t Reassembly::sack_blocks(std::span<wire::SackBlock> out) const {
   return count;
 }
 
+uint64_t Reassembly::memory_share_bytes() const {
+  uint64_t total = 0;
+  for (const Run& run : runs_) total += run.bytes.memory_share_bytes();
+  return total;
+}
+
 uint64_t Reassembly::compact(BufferPool& pool) {
   uint64_t copied = 0;
   for (Run& run : runs_) {

@@ -39,6 +39,7 @@ class Reassembly {
   size_t runs() const { return runs_.size(); }
   uint64_t bytes() const { return bytes_; }
   uint64_t memory_bytes() const { return memory_; }
+  uint64_t memory_share_bytes() const;  // walks all of it
   // Up to out.size() blocks: the one with the latest arrival first (RFC 2018 4), then the other recently reported ones.
   size_t sack_blocks(std::span<wire::SackBlock> out) const;
   // Copies sparse runs together; returns bytes copied.

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "tcp/compaction.h"
-
 namespace culvert::tcp {
 
 uint8_t Receiver::scale_for(uint32_t bytes) {
@@ -215,8 +213,13 @@ bool Receiver::consumed(uint64_t bytes, bool pressed, Instant now) {
 
 void Receiver::compact() {
   uint64_t copied = 0;
-  if (is_sparse(queue.bytes(), queue.memory_bytes())) copied += compact_queue(queue, *pool_);
-  if (is_sparse(reassembly_.bytes(), reassembly_.memory_bytes())) copied += reassembly_.compact(*pool_);
+  if (queue_guard_.check(queue.bytes(), queue.memory_bytes(), [this] { return queue.memory_share_bytes(); })) {
+    copied += compact_queue(queue, *pool_);
+  }
+  if (reassembly_guard_.check(reassembly_.bytes(), reassembly_.memory_bytes(),
+                              [this] { return reassembly_.memory_share_bytes(); })) {
+    copied += reassembly_.compact(*pool_);
+  }
   if (copied > 0) counters_->add(Counter::kTcpCompactedByte, copied);
 }
 

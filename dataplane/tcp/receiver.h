@@ -12,6 +12,7 @@
 
 #include "base/time.h"
 #include "packet/packet.h"
+#include "tcp/compaction.h"
 #include "tcp/reassembly.h"
 #include "telemetry/counters.h"
 #include "wire/tcp_header.h"
@@ -80,7 +81,11 @@ class Receiver {
   void compact();
 
   uint32_t buffer_bytes() const { return buffer_; }
-  uint64_t memory_bytes() const { return queue.memory_bytes() + reassembly_.memory_bytes(); }
+  // For the stack's account.
+  uint64_t memory_bytes() const {
+    return accounted_bytes(queue.bytes(), queue.memory_bytes()) +
+           (reassembly_.empty() ? 0 : accounted_bytes(reassembly_.bytes(), reassembly_.memory_bytes()));
+  }
   const Reassembly& reassembly() const { return reassembly_; }
   uint64_t bytes_delivered() const { return bytes_delivered_; }
   void set_rtt(Duration rtt) {
@@ -102,6 +107,7 @@ class Receiver {
   BufferPool* pool_ = nullptr;
   Counters* counters_ = nullptr;
   Reassembly reassembly_;
+  SparseGuard queue_guard_, reassembly_guard_;
   Seq irs_, nxt_;
   Seq adv_;                    // right edge of the window that was offered
   Seq last_ack_sent_;          // Last.ACK.sent of RFC 7323 4.3

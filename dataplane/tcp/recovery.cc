@@ -61,8 +61,8 @@ Sender::Acked Sender::on_ack(const Ack& ack, uint32_t timestamp_now, Instant now
   if (phase_ == Phase::kRecovery) {
     reduce_proportionally(delivered, advanced);
   } else if (advanced) {
-    // Only a cumulative ACK grows the window (RFC 5681 3.1, RFC 3042 2), and only a window that was in use (RFC 7661 4):
-    // in slow start half of it is use enough, as in Linux.
+    // Only a cumulative ACK grows the window (RFC 5681 3.1, RFC 3042 2), and only a window that was in use (RFC 7661
+    // 4): in slow start half of it is use enough, as in Linux.
     const bool in_use =
         window_limited_ || (congestion_.slow_start() && congestion_.cwnd() < 2 * uint64_t{prior_in_flight});
     if (in_use && delivered > 0) congestion_.on_ack(delivered, rtt_.srtt(), now);

@@ -198,8 +198,8 @@ Connection::Check Connection::check_sequence(const Segment& segment, Instant now
   return Check::kPass;
 }
 
-// RFC 7323 4.3: TS.Recent is taken from the segment that the next ACK answers. After the check of the ACK field, so that
-// a segment which is refused there leaves no timestamp behind that would shut the right ones out.
+// RFC 7323 4.3: TS.Recent is taken from the segment that the next ACK answers. After the check of the ACK field, so
+// that a segment which is refused there leaves no timestamp behind that would shut the right ones out.
 void Connection::take_timestamp(const Segment& segment, Instant now) {
   const wire::TcpHeader& h = segment.header;
   if (!timestamps_ || !h.options.timestamps || Seq(h.sequence) > rcv_.last_ack_sent()) return;
