@@ -2,6 +2,10 @@
 // says what no proxy of ours would.
 #include <gtest/gtest.h>
 
+#include <array>
+
+#include "hbone/transport.h"
+#include "http2/memory.h"
 #include "tests/unit/proxy/tunnel_peer.h"
 
 namespace culvert::proxy {
@@ -96,6 +100,104 @@ TEST_F(InboundStreams, APodWhoseRecordIsGoneIsAnswered503AfterFiveSeconds) {
   EXPECT_LT(world.now() - asked, 6s);
   EXPECT_EQ(n2.count(DropReason::kProxyNoWorkload), 1u);
   client.release(answer);
+}
+
+TEST_F(InboundStreams, APodWithAnApplicationTunnelIsAnswered503) {
+  TunnelPeer client(world, "192.0.2.9", outsider);
+  snapshot::Workload record = pod("server", {"10.0.2.1"});
+  record.node = "n2";
+  record.application_tunnel = {snapshot::TunnelledProtocol::kProxy, 15088};
+  world.mesh.upsert(record);
+  world.publish();
+  hbone::ConnectHeaders headers;
+  headers.authority = "10.96.0.1:80";
+  const auto answer = client.ask(kServer, headers);
+  EXPECT_EQ(answer.status, 503u);
+  EXPECT_EQ(n2.count(DropReason::kProxyApplicationTunnelNotCarried), 1u);
+  client.release(answer);
+}
+
+// HTTP/2 over TLS over TCP with nothing of HBONE in it.
+class PlainHttp2Client {
+ public:
+  PlainHttp2Client(World& world, std::shared_ptr<const identity::Credentials> credentials)
+      : world_(world),
+        credentials_(std::move(credentials)),
+        memory_(64u << 20),
+        stack_({}, *world.pool, counters_, 21, world.now()) {
+    stack_.set_interface(InterfaceId{0}, {.mtu = 1500, .tso_bytes_max = 65'535}, {}, {});
+    world.join_wire(ip("192.0.2.8"), stack_, [this] { return turn(); });
+    connection_ = *stack_.connect(InterfaceId{0}, {at("192.0.2.8:4000"), at("10.0.2.1:15008")}, {}, world.now());
+  }
+  ~PlainHttp2Client() { world_.leave_wire(ip("192.0.2.8")); }
+
+  std::string status_of(std::vector<http2::Header> fields) {
+    world_.run_until([&] { return transport_ && transport_->was_up(); }, 5s);
+    if (!transport_ || !transport_->was_up()) return "no connection";
+    const auto ref = transport_->http2()->request(fields, 1, world_.now());
+    if (!ref) return "not sent";
+    std::string status;
+    world_.run_until(
+        [&] {
+          for (const http2::Header& field : transport_->http2()->headers(*ref)) {
+            if (field.name == ":status") status = field.value;
+          }
+          return !status.empty() || transport_->loss() != hbone::Loss::kNone;
+        },
+        5s);
+    return status;
+  }
+
+ private:
+  bool turn() {
+    bool did = false;
+    std::array<tcp::Event, 8> events;
+    while (const size_t n = stack_.take_events(events)) {
+      did = true;
+      for (size_t i = 0; i < n; ++i) {
+        if (events[i].kind == tcp::EventKind::kConnected) start();
+      }
+    }
+    if (!transport_) return did;
+    if (ByteQueue* in = stack_.receive_queue(connection_)) {
+      const uint64_t taken = transport_->on_bytes(*in, world_.now(), world_.calendar());
+      stack_.consumed(connection_, taken, world_.now());
+      did |= taken > 0;
+    }
+    transport_->produce(16'384, world_.now());
+    ByteQueue& out = transport_->output();
+    while (!out.empty()) {
+      stack_.write(connection_, out.take_front(static_cast<uint32_t>(out.bytes())), world_.now());
+      did = true;
+    }
+    return did;
+  }
+  void start() {
+    tls::SessionConfig config;
+    config.credentials = credentials_;
+    config.aead = &world_.aead;
+    std::string error;
+    auto session = tls::Session::make(config, *world_.pool, counters_, world_.calendar(), error);
+    ASSERT_TRUE(session) << error;
+    transport_ = hbone::Transport::make({}, std::move(session), memory_, *world_.pool, counters_, world_.now());
+  }
+
+  World& world_;
+  std::shared_ptr<const identity::Credentials> credentials_;
+  Counters counters_;
+  http2::CoreMemory memory_;
+  tcp::Stack stack_;
+  tcp::ConnectionId connection_;
+  std::unique_ptr<hbone::Transport> transport_;
+};
+
+TEST_F(InboundStreams, ARequestThatIsNoConnectIsAnswered400) {
+  PlainHttp2Client client(world, outsider);
+  EXPECT_EQ(client.status_of({{":method", "GET"}, {":scheme", "http"}, {":authority", "10.0.2.1:80"}, {":path", "/"}}),
+            "400");
+  EXPECT_EQ(n2.count(DropReason::kProxyNotConnect), 1u);
+  EXPECT_EQ(n2.lines_with({"\twarn\taccess\tconnection failed", "error=\"expected method CONNECT, got GET\""}), 1u)
+      << n2.log.back();
 }
 
 TEST_F(InboundStreams, AClientOfAnotherTrustDomainGetsNoTunnel) {

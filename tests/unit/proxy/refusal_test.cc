@@ -250,6 +250,38 @@ TEST_F(Refusal, PlainTcpFromOutsideAndAddressesOfNobody) {
   EXPECT_EQ(n2.count(DropReason::kProxySynUnattached), 2u);
 }
 
+TEST_F(Refusal, BeyondTheLimitOfTunnels) {
+  hbone::Limits one;
+  one.tunnels_max = 1;
+  NodeHost& small = world.node("n3", one);
+  PodHost& pod_here = world.pod(small, "crowded", {"10.0.3.1"});
+  PodHost& second = world.pod(n2, "second", {"10.0.2.2"});
+  second.listen(80);
+  world.publish();
+  Conn& first = pod_here.connect(at("10.0.2.1:80"));
+  first.send(10);
+  ASSERT_TRUE(world.run_until([&] { return server.accepted_count() == 1; }, 1s));
+  Conn& refused = pod_here.connect(at("10.0.2.2:80"));
+  EXPECT_TRUE(world.run_until([&] { return refused.got_reset; }, 1s));
+  EXPECT_EQ(small.count(DropReason::kProxyTunnelsFull), 1u);
+  EXPECT_FALSE(first.got_reset);
+}
+
+TEST_F(Refusal, ConnectHeadersThatNoServerWouldTake) {
+  Conn& c = client.connect(at("10.0.2.1:80"));
+  c.send(10);
+  ASSERT_TRUE(world.run_until([&] { return server.accepted_count() == 1; }, 1s)) << "the tunnel is up";
+  snapshot::Workload record = pod("client", {"10.0.1.1"});
+  record.node = "n1";
+  record.workload_name = std::string(200'000, 'x');
+  world.mesh.upsert(record);
+  world.publish();
+  Conn& refused = client.connect(at("10.0.2.1:80"));
+  EXPECT_TRUE(world.run_until([&] { return refused.got_reset; }, 1s));
+  EXPECT_EQ(n1.count(DropReason::kProxyHeadersTooLarge), 1u);
+  EXPECT_FALSE(c.got_reset);
+}
+
 TEST_F(Refusal, BeyondTheLimitOfSessionsSynsAreDropped) {
   for (int i = 0; i < 1000; ++i) client.connect(at("10.0.2.1:80"));
   ASSERT_TRUE(world.run_until([&] { return n1.proxy.sessions() == 1000; }, 2s));

@@ -140,11 +140,12 @@ bool PodHost::work(Instant now) {
 
 namespace {
 
-Setup setup_of(const std::string& name, uint64_t seed) {
+Setup setup_of(const std::string& name, const hbone::Limits& limits, uint64_t seed) {
   Setup setup;
   setup.node = name;
   setup.link_out = World::kLinkOut;
   setup.link_in = World::kLinkIn;
+  setup.hbone = limits;
   setup.sessions_max = 1000;
   setup.log_opened = true;
   setup.seed = seed;
@@ -153,14 +154,14 @@ Setup setup_of(const std::string& name, uint64_t seed) {
 
 }  // namespace
 
-NodeHost::NodeHost(World& world_in, const std::string& name_in, uint64_t seed)
+NodeHost::NodeHost(World& world_in, const std::string& name_in, const hbone::Limits& limits, uint64_t seed)
     : world(world_in),
       name(name_in),
       stack({}, *world.pool, counters, seed, world.now()),
-      proxy(setup_of(name_in, seed), stack, *world.pool, counters, world.aead, *this, *this, world.now()) {
-  const tcp::InterfaceLimits limits{.mtu = 1500, .tso_bytes_max = 65'535};
+      proxy(setup_of(name_in, limits, seed), stack, *world.pool, counters, world.aead, *this, *this, world.now()) {
+  const tcp::InterfaceLimits wire{.mtu = 1500, .tso_bytes_max = 65'535};
   for (const InterfaceId id : {World::kLinkOut, World::kLinkIn, World::kUplink}) {
-    stack.set_interface(id, limits, proxy.uplink_filter(), {});
+    stack.set_interface(id, wire, proxy.uplink_filter(), {});
   }
 }
 
@@ -195,8 +196,8 @@ World::~World() {
   pods_.clear();
 }
 
-NodeHost& World::node(const std::string& name) {
-  nodes_.push_back(std::make_unique<NodeHost>(*this, name, 1000 + nodes_.size()));
+NodeHost& World::node(const std::string& name, const hbone::Limits& limits) {
+  nodes_.push_back(std::make_unique<NodeHost>(*this, name, limits, 1000 + nodes_.size()));
   return *nodes_.back();
 }
 

@@ -99,7 +99,7 @@ class PodHost {
 };
 
 struct NodeHost final : Egress, LogSink {
-  NodeHost(World& world, const std::string& name, uint64_t seed);
+  NodeHost(World& world, const std::string& name, const hbone::Limits& limits, uint64_t seed);
   InterfaceId interface_for(const IpAddress& destination) override;
   void log_line(std::string_view line) override { log.emplace_back(line); }
 
@@ -128,7 +128,7 @@ class World {
   World();
   ~World();
 
-  NodeHost& node(const std::string& name);
+  NodeHost& node(const std::string& name, const hbone::Limits& limits = {});
   // Attaches a pod, with its record (in namespace "shop", identity by its name) and a certificate.
   PodHost& pod(NodeHost& node, const std::string& name, const std::vector<std::string>& addresses);
   void detach(PodHost& pod);

@@ -153,7 +153,9 @@ TEST(Sharing, AgreesWithAPlainMapUnderRandomChanges) {
     if (random.chance_ppm(20'000)) versions.emplace_back(builder.publish(), expected);
   }
   ASSERT_GT(versions.size(), 50u);
-  for (const auto& [mesh, map] : versions) {
+  for (const auto& version : versions) {
+    const auto& mesh = version.first;
+    const auto& map = version.second;
     ASSERT_EQ(mesh->workload_count(), map.size());
     size_t visited = 0;
     mesh->for_each_workload([&](const Workload& w) {
