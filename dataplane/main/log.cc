@@ -26,10 +26,14 @@ void write(spdlog::level::level_enum level, std::string_view message) {
 
 void set_log_level(config::LogLevel level) {
   switch (level) {
-    case config::LogLevel::kError: return logger().set_level(spdlog::level::err);
-    case config::LogLevel::kWarn: return logger().set_level(spdlog::level::warn);
-    case config::LogLevel::kInfo: return logger().set_level(spdlog::level::info);
-    case config::LogLevel::kDebug: return logger().set_level(spdlog::level::debug);
+    case config::LogLevel::kError:
+      return logger().set_level(spdlog::level::err);
+    case config::LogLevel::kWarn:
+      return logger().set_level(spdlog::level::warn);
+    case config::LogLevel::kInfo:
+      return logger().set_level(spdlog::level::info);
+    case config::LogLevel::kDebug:
+      return logger().set_level(spdlog::level::debug);
   }
 }
 

@@ -1,5 +1,5 @@
-// culvert-dataplane: reads culvert.yaml, opens the DPDK ports, starts the workers and the contract's server, and gives up
-// every privilege; the agent brings the rest (TAP queues, mesh, certificates).
+// culvert-dataplane: reads culvert.yaml, opens the DPDK ports, starts the workers and the contract's server, and gives
+// up every privilege; the agent brings the rest (TAP queues, mesh, certificates).
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -64,9 +64,12 @@ std::vector<std::jthread> start_workers(worker::Node& node, worker::PollMode mod
 
 ethdev::HugePages huge_pages_of(config::HugePages wanted) {
   switch (wanted) {
-    case config::HugePages::kAuto: return ethdev::HugePages::kWhenEnough;
-    case config::HugePages::kAlways: return ethdev::HugePages::kRequired;
-    case config::HugePages::kNever: return ethdev::HugePages::kNever;
+    case config::HugePages::kAuto:
+      return ethdev::HugePages::kWhenEnough;
+    case config::HugePages::kAlways:
+      return ethdev::HugePages::kRequired;
+    case config::HugePages::kNever:
+      return ethdev::HugePages::kNever;
   }
   return ethdev::HugePages::kWhenEnough;
 }
@@ -118,7 +121,8 @@ int run(const config::Config& config) {
     log_error(dropped.error());
     return kCannotStart;
   }
-  const auto mode = config.workers.poll == config::Poll::kAlways ? worker::PollMode::kAlways : worker::PollMode::kAdaptive;
+  const auto mode =
+      config.workers.poll == config::Poll::kAlways ? worker::PollMode::kAlways : worker::PollMode::kAdaptive;
   auto workers = start_workers((*host)->node(), mode);
   log_info("culvert-dataplane " CULVERT_VERSION " ready: node " + config.node.name + ", " +
            std::to_string(config.workers.count) + (config.workers.count == 1 ? " worker, " : " workers, ") +
@@ -136,7 +140,8 @@ int run(const config::Config& config) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Culvert's data plane: one node's pods, their TCP and the HBONE tunnels between nodes.", "culvert-dataplane"};
+  CLI::App app{"Culvert's data plane: one node's pods, their TCP and the HBONE tunnels between nodes.",
+               "culvert-dataplane"};
   std::string path = "/etc/culvert/culvert.yaml";
   std::vector<std::string> sets;
   bool print_config = false;

@@ -45,9 +45,7 @@ class NodeHost final : public control::NodeFace {
   std::vector<worker::SessionRow> sessions(Duration patience) override { return node_->sessions(patience); }
   std::vector<worker::TunnelRow> tunnels(Duration patience) override { return node_->tunnels(patience); }
   std::vector<worker::PortRow> ports(Duration patience) override { return node_->ports(patience); }
-  size_t take_log_lines(std::vector<std::string>& out, size_t max) override {
-    return node_->take_log_lines(out, max);
-  }
+  size_t take_log_lines(std::vector<std::string>& out, size_t max) override { return node_->take_log_lines(out, max); }
 
  private:
   NodeHost(const config::Config& config, std::unique_ptr<worker::Node> node)

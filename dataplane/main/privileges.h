@@ -1,4 +1,5 @@
-// What the process may do. The data plane parses hostile bytes, so it keeps no capability once its ports are open (D19).
+// What the process may do. The data plane parses hostile bytes, so it keeps no capability once its ports are open
+// (D19).
 #pragma once
 
 #include <string>
@@ -7,8 +8,8 @@
 
 namespace culvert {
 
-// Drops every capability from all sets, of this thread and of the threads it starts from then on, and forbids gaining any
-// by exec (no_new_privs). The error is one sentence.
+// Drops every capability from all sets, of this thread and of the threads it starts from then on, and forbids gaining
+// any by exec (no_new_privs). The error is one sentence.
 Result<void, std::string> drop_all_capabilities();
 
 // True when the effective set is empty: what `culvertctl status` shows.

@@ -1,9 +1,9 @@
 // Packets between the workers of one node (D4): one ring for each ordered pair of workers.
 //
-// A worker that receives a segment of another's flow puts it into the ring to its owner; a worker that has an IP packet for an
-// interface it does not drive puts it into the ring to the one that does. The rings hold buffers by pointer: a pool's buffers
-// may be freed by another core when they come from mempools; heap buffers may not, so nodes with heap buffers run all
-// their workers on one thread (simulation). A full ring drops and counts.
+// A worker that receives a segment of another's flow puts it into the ring to its owner; a worker that has an IP packet
+// for an interface it does not drive puts it into the ring to the one that does. The rings hold buffers by pointer: a
+// pool's buffers may be freed by another core when they come from mempools; heap buffers may not, so nodes with heap
+// buffers run all their workers on one thread (simulation). A full ring drops and counts.
 #pragma once
 
 #include <memory>

@@ -23,8 +23,8 @@ struct Interface : TimerEntry {
   std::unique_ptr<eth::Link> link;
   // Frames that the port has not taken yet, oldest first.
   std::vector<Packet> waiting;
-  bool readable = true;   // an edge came and the port has not been found empty since
-  bool touched = false;   // sent or received in this turn: flush it, look at its deadline
+  bool readable = true;  // an edge came and the port has not been found empty since
+  bool touched = false;  // sent or received in this turn: flush it, look at its deadline
 };
 
 // Frames that may wait for a port that is full. Beyond it they are dropped and counted, TCP sends them again.

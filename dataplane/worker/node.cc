@@ -12,8 +12,8 @@ namespace culvert::worker {
 
 namespace {
 
-// Rows gathered by workers for a caller that waits. Kept alive by both sides: a worker that answers late finds its slot,
-// not a dangling reference.
+// Rows gathered by workers for a caller that waits. Kept alive by both sides: a worker that answers late finds its
+// slot, not a dangling reference.
 template <class Row>
 struct Gathering {
   std::mutex mutex;
@@ -225,7 +225,7 @@ StatusRow Node::status(Duration patience) {
                                  ? "adaptive: some ports have no receive interrupt and are looked at every 500 us"
                                  : "adaptive: blocks on its ports when idle");
   }
-  for (const Part& part : impl_->ask<Part>(patience, [](Worker& worker, std::vector<Part>& rows) {
+  for (const Part& part : impl_->ask<Part>(patience, [](Worker&worker, std::vector<Part>&rows) {
          rows.push_back({worker.tcp().connections(), worker.proxy().sessions(), worker.tunnels().tunnels()});
        })) {
     row.connections += part.connections;
@@ -241,7 +241,8 @@ std::vector<SessionRow> Node::sessions(Duration patience) {
 }
 
 std::vector<TunnelRow> Node::tunnels(Duration patience) {
-  return impl_->ask<TunnelRow>(patience, [](Worker& worker, std::vector<TunnelRow>& rows) { worker.list_tunnels(rows); });
+  return impl_->ask<TunnelRow>(patience,
+                               [](Worker& worker, std::vector<TunnelRow>& rows) { worker.list_tunnels(rows); });
 }
 
 std::vector<PortRow> Node::ports(Duration patience) {

@@ -1,8 +1,8 @@
 // A node: its interfaces, its worker cores, and the door through which the control thread reaches them (D3, D4).
 //
-// A node is an object: one process normally hosts one, tests and the simulator host several. Everything a worker owns is
-// touched by its thread only; the calls marked "control thread" hand their work over through the worker's mailbox and
-// are safe while workers run. Where a call waits for the workers it says so, and gives up after the given time.
+// A node is an object: one process normally hosts one, tests and the simulator host several. Everything a worker owns
+// is touched by its thread only; the calls marked "control thread" hand their work over through the worker's mailbox
+// and are safe while workers run. Where a call waits for the workers it says so, and gives up after the given time.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include "base/ip_address.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "hbone/tunnels.h"
 #include "identity/credentials.h"
 #include "port/port.h"
 #include "snapshot/mesh.h"
@@ -59,15 +60,16 @@ struct AttachmentSpec {
 };
 
 struct NodeConfig {
-  std::string name;               // NODE_NAME
-  std::string network;            // own NETWORK
+  std::string name;     // NODE_NAME
+  std::string network;  // own NETWORK
   std::string cluster = "Kubernetes";
   std::vector<Route> routes;
   uint32_t workers = 1;
-  uint64_t seed = 0;              // of every generator of the node
+  uint64_t seed = 0;  // of every generator of the node
   uint32_t connections_max = 65'536;
   uint64_t memory_bytes_max = 512ull << 20;
-  PoolLimits buffers;             // of each worker
+  PoolLimits buffers;   // of each worker
+  hbone::Limits hbone;  // of each worker's tunnels
 };
 
 struct PortRow {

@@ -15,12 +15,18 @@ namespace {
 
 tcp::IcmpErrorKind kind_for_tcp(ip::IcmpErrorKind kind) {
   switch (kind) {
-    case ip::IcmpErrorKind::kUnreachable: return tcp::IcmpErrorKind::kUnreachable;
-    case ip::IcmpErrorKind::kPortUnreachable: return tcp::IcmpErrorKind::kPortUnreachable;
-    case ip::IcmpErrorKind::kProhibited: return tcp::IcmpErrorKind::kProhibited;
-    case ip::IcmpErrorKind::kTooBig: return tcp::IcmpErrorKind::kTooBig;
-    case ip::IcmpErrorKind::kTimeExceeded: return tcp::IcmpErrorKind::kTimeExceeded;
-    case ip::IcmpErrorKind::kOther: return tcp::IcmpErrorKind::kOther;
+    case ip::IcmpErrorKind::kUnreachable:
+      return tcp::IcmpErrorKind::kUnreachable;
+    case ip::IcmpErrorKind::kPortUnreachable:
+      return tcp::IcmpErrorKind::kPortUnreachable;
+    case ip::IcmpErrorKind::kProhibited:
+      return tcp::IcmpErrorKind::kProhibited;
+    case ip::IcmpErrorKind::kTooBig:
+      return tcp::IcmpErrorKind::kTooBig;
+    case ip::IcmpErrorKind::kTimeExceeded:
+      return tcp::IcmpErrorKind::kTimeExceeded;
+    case ip::IcmpErrorKind::kOther:
+      return tcp::IcmpErrorKind::kOther;
   }
   return tcp::IcmpErrorKind::kOther;
 }
@@ -134,16 +140,20 @@ void Pipeline::on_frame(Interface& interface, Packet frame, Instant now) {
 
   ip::Verdict verdict = ip_.classify(interface.id, std::move(received.packet), received.link_multicast, now);
   switch (verdict.kind) {
-    case ip::VerdictKind::kDrop: return;
-    case ip::VerdictKind::kReply: return on_reply(interface, std::move(verdict), now);
-    case ip::VerdictKind::kForward: return on_forward(interface, std::move(verdict), now);
+    case ip::VerdictKind::kDrop:
+      return;
+    case ip::VerdictKind::kReply:
+      return on_reply(interface, std::move(verdict), now);
+    case ip::VerdictKind::kForward:
+      return on_forward(interface, std::move(verdict), now);
     case ip::VerdictKind::kIcmpError: {
       const ip::IcmpErrorReport& error = verdict.error;
       tcp_.on_icmp_error(interface.id, {error.local, error.remote}, error.sequence, kind_for_tcp(error.kind), error.mtu,
                          now);
       return;
     }
-    case ip::VerdictKind::kTcp: break;
+    case ip::VerdictKind::kTcp:
+      break;
   }
 
   verdict.drop_header();
@@ -182,8 +192,8 @@ void Pipeline::on_reply(Interface& interface, ip::Verdict verdict, Instant now) 
 void Pipeline::on_forward(Interface& interface, ip::Verdict verdict, Instant now) {
   // Nothing but TCP is carried yet; whoever sent it is told so instead of waiting for a timeout.
   counters_.drop(DropReason::kIpForwardNotCarried);
-  ip::Verdict error = ip_.make_error(interface.id, verdict.packet, verdict.datagram,
-                                     {.kind = ip::IcmpError::Kind::kProhibited}, now);
+  ip::Verdict error =
+      ip_.make_error(interface.id, verdict.packet, verdict.datagram, {.kind = ip::IcmpError::Kind::kProhibited}, now);
   if (error.kind == ip::VerdictKind::kReply) on_reply(interface, std::move(error), now);
 }
 

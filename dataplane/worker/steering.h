@@ -1,6 +1,6 @@
-// Which worker owns a flow (D4). Every packet of a TCP connection, and both connections of a proxied one, are handled by
-// one worker: packets that arrive elsewhere are handed to the owner, and the source port of a connection that a worker
-// opens is chosen so that the replies hash to it.
+// Which worker owns a flow (D4). Every packet of a TCP connection, and both connections of a proxied one, are handled
+// by one worker: packets that arrive elsewhere are handed to the owner, and the source port of a connection that a
+// worker opens is chosen so that the replies hash to it.
 #pragma once
 
 #include <algorithm>

@@ -27,6 +27,7 @@ proxy::Setup proxy_setup(const WorkerSetup& setup) {
   proxy.network = setup.node->network;
   proxy.link_out = kLinkOut;
   proxy.link_in = kLinkIn;
+  proxy.hbone = setup.node->hbone;
   proxy.seed = setup.seed ^ 0x70726f7879;
   return proxy;
 }
@@ -63,7 +64,8 @@ Worker::Worker(const WorkerSetup& setup)
                                    owner_of(tuple, own.node->seed, own.node->workers) == own.index;
                           },
                           this});
-    setup.handover->set_wake(setup.index, [](void* mailbox) { static_cast<Mailbox*>(mailbox)->wake(); }, &mailbox_);
+    setup.handover->set_wake(
+        setup.index, [](void* mailbox) { static_cast<Mailbox*>(mailbox)->wake(); }, &mailbox_);
   }
 }
 

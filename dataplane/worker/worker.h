@@ -1,8 +1,8 @@
 // One worker: a turn of the whole path, and the loop that repeats it.
 //
-// A turn is (numbers as in worker.cc): 1 requests from the control thread, 2 packets in, 3 timers, 4 TCP events to hbone and
-// proxy, 5 what they wrote down to TCP, 6 segments out, 7 frames to the ports. A simulator calls turn() with its virtual clock;
-// a process calls run() on a thread of its own.
+// A turn is (numbers as in worker.cc): 1 requests from the control thread, 2 packets in, 3 timers, 4 TCP events to
+// hbone and proxy, 5 what they wrote down to TCP, 6 segments out, 7 frames to the ports. A simulator calls turn() with
+// its virtual clock; a process calls run() on a thread of its own.
 #pragma once
 
 #include <atomic>
@@ -93,12 +93,12 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   Pipeline pipeline_;
   proxy::Proxy proxy_;
   Instant now_{};
-  Instant busy_at_{};                       // when the last packet came
-  std::vector<InterfaceId> polled_;         // interfaces without a descriptor to wait for
-  std::vector<InterfaceId> proxying_;       // uplinks that answer for pods
+  Instant busy_at_{};                  // when the last packet came
+  std::vector<InterfaceId> polled_;    // interfaces without a descriptor to wait for
+  std::vector<InterfaceId> proxying_;  // uplinks that answer for pods
   std::map<InterfaceId, std::vector<IpAddress>> pod_addresses_;
-  std::atomic<int64_t> heartbeat_{0};       // written by the worker, read by control
-  std::atomic<bool> polled_ports_{false};   // written by the worker, read by control
+  std::atomic<int64_t> heartbeat_{0};      // written by the worker, read by control
+  std::atomic<bool> polled_ports_{false};  // written by the worker, read by control
 };
 
 }  // namespace culvert::worker

@@ -12,8 +12,12 @@ constexpr uint32_t kOffloadBytes = 65'535;
 
 std::array<uint8_t, 6> mac_of(uint32_t number) {
   // Locally administered, unicast.
-  return {0x02, 0x51, static_cast<uint8_t>(number >> 24), static_cast<uint8_t>(number >> 16),
-          static_cast<uint8_t>(number >> 8), static_cast<uint8_t>(number)};
+  return {0x02,
+          0x51,
+          static_cast<uint8_t>(number >> 24),
+          static_cast<uint8_t>(number >> 16),
+          static_cast<uint8_t>(number >> 8),
+          static_cast<uint8_t>(number)};
 }
 
 // TCP payload in an Ethernet frame without VLAN tag, options or extension headers: what Culvert sends.

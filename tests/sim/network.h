@@ -29,15 +29,15 @@ struct LinkTraits {
   Duration delay = 50us;          // one way
   uint32_t queue_packets = 1000;  // per sender, while the rate holds frames back
   uint32_t loss_ppm = 0;
-  uint32_t burst_ppm = 0;         // a burst begins with this probability per frame …
-  uint32_t burst_packets = 0;     // … and takes this many
+  uint32_t burst_ppm = 0;      // a burst begins with this probability per frame …
+  uint32_t burst_packets = 0;  // … and takes this many
   uint32_t duplicate_ppm = 0;
-  uint32_t reorder_ppm = 0;       // a frame is held back by reorder_delay
+  uint32_t reorder_ppm = 0;  // a frame is held back by reorder_delay
   Duration reorder_delay = 2ms;
-  uint32_t corrupt_ppm = 0;       // one bit of the frame flips; only on links without offloads, whose checksums see it
+  uint32_t corrupt_ppm = 0;  // one bit of the frame flips; only on links without offloads, whose checksums see it
   uint16_t mtu = 1500;
-  bool offloads = true;           // ports take 64 KB segments and partial checksums, as TAPs do
-  std::vector<Blackout> blackouts;
+  bool offloads = true;  // ports take 64 KB segments and partial checksums, as TAPs do
+  std::vector<Blackout> blackouts = {};
 };
 
 struct LinkCounts {
@@ -101,9 +101,7 @@ class Network {
     uint64_t order;  // ties arrive in the order they left
     uint32_t station;
     std::shared_ptr<Packet> frame;
-    friend bool operator>(const Flight& a, const Flight& b) {
-      return a.at != b.at ? a.at > b.at : a.order > b.order;
-    }
+    friend bool operator>(const Flight& a, const Flight& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
   };
   struct Link {
     std::string name;

@@ -46,7 +46,12 @@ Scenario two_nodes() {
   TrafficSpec across{.from = "n1-p1", .to = "n2-p1", .connections = 5};
   TrafficSpec across6{.from = "n2-p2", .to = "n1-p2", .ipv6 = true, .connections = 2};
   TrafficSpec within{.from = "n1-p2", .to = "n1-p1", .connections = 2};
-  TrafficSpec half_closed{.from = "n1-p1", .to = "n2-p2", .connections = 1, .answer_after_fin = true, .reader_pause = 200ms};
+  TrafficSpec half_closed{.from = "n1-p1",
+                          .to = "n2-p2",
+                          .connections = 1,
+                          .bytes_down = 512 << 10,
+                          .answer_after_fin = true,
+                          .reader_pause = 2s};
   scenario.traffic = {across, across6, within, half_closed};
   return scenario;
 }

@@ -1,5 +1,5 @@
-// A scenario: which nodes, pods, links, traffic and faults a simulation has. Read from YAML (`culvert-sim --scenario`), or
-// made in a test. What a scenario leaves to chance is drawn from the seed of each run.
+// A scenario: which nodes, pods, links, traffic and faults a simulation has. Read from YAML (`culvert-sim --scenario`),
+// or made in a test. What a scenario leaves to chance is drawn from the seed of each run.
 #pragma once
 
 #include <cstdint>
@@ -27,14 +27,14 @@ struct PodSpec {
 };
 
 struct TrafficSpec {
-  std::string from, to;        // pods
+  std::string from = {}, to = {};  // pods
   uint16_t port = 8080;
   bool ipv6 = false;
   uint32_t connections = 10;
   uint64_t bytes_up = 128 << 10;
   uint64_t bytes_down = 128 << 10;
-  Duration start{};            // of the first
-  Duration spread = 200ms;     // all start within this, at instants drawn from the seed
+  Duration start{};         // of the first
+  Duration spread = 200ms;  // all start within this, at instants drawn from the seed
   // The server answers while it reads, or only after the client's FIN (half-close).
   bool answer_after_fin = false;
   // A reader that stops for this long after each quarter of its bytes: the window closes.
@@ -52,24 +52,24 @@ enum class FaultKind : uint8_t {
   kCloseTunnels,  // a node's tunnels are cut
   kRefuse,        // the server's port closes for new connections
 };
-inline constexpr FaultKind kFaultKinds[] = {FaultKind::kClientReset, FaultKind::kServerReset, FaultKind::kDetach,
-                                            FaultKind::kDeny,        FaultKind::kRotate,      FaultKind::kDrain,
+inline constexpr FaultKind kFaultKinds[] = {FaultKind::kClientReset, FaultKind::kServerReset,  FaultKind::kDetach,
+                                            FaultKind::kDeny,        FaultKind::kRotate,       FaultKind::kDrain,
                                             FaultKind::kBlackout,    FaultKind::kCloseTunnels, FaultKind::kRefuse};
 std::string_view name_of(FaultKind kind);
 std::optional<FaultKind> fault_kind(std::string_view name);
 
 struct FaultSpec {
   FaultKind kind = FaultKind::kRotate;
-  std::optional<Duration> at;  // none: drawn between the first start and its spread plus 300 ms
-  std::string target;          // pod or node; empty: drawn
-  Duration lasts = 500ms;      // kBlackout
+  std::optional<Duration> at = {};  // none: drawn between the first start and its spread plus 300 ms
+  std::string target = {};          // pod or node; empty: drawn
+  Duration lasts = 500ms;           // kBlackout
 };
 
 // What a run draws by itself, besides what is written.
 struct RandomSpec {
   uint32_t impairments = 0;  // of: loss, burst, duplication, reordering, corruption, rate, delay
   uint32_t faults = 0;       // of kFaultKinds
-  bool offloads = false;     // the pods' links with or without
+  bool offloads = false;     // the pods' links with or without, keys updated often or not
 };
 
 struct Scenario {
@@ -81,7 +81,8 @@ struct Scenario {
   std::vector<TrafficSpec> traffic;
   std::vector<FaultSpec> faults;
   RandomSpec random;
-  Duration time_max = 300s;  // virtual; a flow that is not over by then hangs: a violation
+  uint64_t key_update_every_bytes = 0;  // of the nodes' tunnels; 0: only before the AEAD's limit
+  Duration time_max = 300s;             // virtual; a flow that is not over by then hangs: a violation
 };
 
 // Two nodes, two pods each, IPv4 and IPv6, ten connections of 256 KB across and within nodes.

@@ -156,17 +156,18 @@ TrafficSpec read_traffic(const YAML::Node& node) {
 
 FaultSpec read_fault(const YAML::Node& node) {
   FaultSpec spec;
-  read_map(node, "faults", {{"kind",
-                             [&](const YAML::Node& value) {
-                               const auto kind = fault_kind(value.as<std::string>());
-                               std::string known;
-                               for (const FaultKind k : kFaultKinds) known += " " + std::string(name_of(k));
-                               if (!kind) refuse(value, "faults.kind: one of" + known + " is accepted");
-                               spec.kind = *kind;
-                             }},
-                            {"at", [&](const YAML::Node& value) { spec.at = duration_of(value); }},
-                            {"target", text(spec.target)},
-                            {"for", duration(spec.lasts)}});
+  read_map(node, "faults",
+           {{"kind",
+             [&](const YAML::Node& value) {
+               const auto kind = fault_kind(value.as<std::string>());
+               std::string known;
+               for (const FaultKind k : kFaultKinds) known += " " + std::string(name_of(k));
+               if (!kind) refuse(value, "faults.kind: one of" + known + " is accepted");
+               spec.kind = *kind;
+             }},
+            {"at", [&](const YAML::Node& value) { spec.at = duration_of(value); }},
+            {"target", text(spec.target)},
+            {"for", duration(spec.lasts)}});
   return spec;
 }
 
@@ -218,6 +219,7 @@ Result<Scenario, std::string> load_scenario(const std::string& path) {
                            {"faults", number(scenario.random.faults)},
                            {"offloads", flag(scenario.random.offloads)}});
                }},
+              {"key_update_every_bytes", number(scenario.key_update_every_bytes)},
               {"time_max", duration(scenario.time_max)}});
     check_names(root, scenario);
     return scenario;

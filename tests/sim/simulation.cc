@@ -24,8 +24,8 @@ namespace {
 constexpr uint32_t kTurnsPerInstantMax = 200'000;
 // After the last flow: ACKs, closing tunnels. TIME-WAIT holds no buffers.
 constexpr Duration kSettle = 10s;
-// How long after an error at one end the other end may still finish cleanly (issue: a reset arrives within 1 s; on a wire
-// that loses packets it may have to be sent again, or be replaced by an answer to a retransmission).
+// How long after an error at one end the other end may still finish cleanly (issue: a reset arrives within 1 s; on a
+// wire that loses packets it may have to be sent again, or be replaced by an answer to a retransmission).
 constexpr Duration kErrorSpread = 5s;
 
 constexpr PoolLimits kHostBuffers{.small = 20'000, .large = 4'000, .view = 40'000};
@@ -36,7 +36,11 @@ constexpr PoolLimits kNodeBuffers{.small = 20'000, .large = 8'000, .view = 60'00
 class Simulation {
  public:
   Simulation(const Scenario& scenario, uint64_t seed, const RunOptions& options)
-      : scenario_(scenario), random_(seed), openssl_(seed), network_(seed ^ 0x6e6574), traffic_(&Simulation::on_violation, this) {
+      : scenario_(scenario),
+        random_(seed),
+        openssl_(seed),
+        network_(seed ^ 0x6e6574),
+        traffic_(&Simulation::on_violation, this) {
     result_.seed = seed;
     if (!options.pcap.empty()) pcap_ = std::make_unique<PcapWriter>(options.pcap);
     draw();
@@ -62,7 +66,8 @@ class Simulation {
     PodSpec spec;
     size_t node;
     std::unique_ptr<BufferPool> pool;
-    Station* station = nullptr;
+    Station* station = nullptr;  // the pod's end of its link
+    Station* node_end = nullptr;
     bool attached = true;
   };
   struct FaultState {
@@ -71,9 +76,7 @@ class Simulation {
     bool done = false;
   };
 
-  static void on_violation(void* self, const std::string& what) {
-    static_cast<Simulation*>(self)->violation(what);
-  }
+  static void on_violation(void* self, const std::string& what) { static_cast<Simulation*>(self)->violation(what); }
   static void on_frame(void* self, uint32_t link, Instant at, ByteView frame) {
     auto& sim = *static_cast<Simulation*>(self);
     sim.digest_.add(link);
@@ -92,6 +95,7 @@ class Simulation {
   void publish_credentials();
   bool turn_everything(Instant now);
   Instant next_event() const;
+  std::string busy_text(Instant now);  // who would not rest, for a violation
   void apply_faults(Instant now);
   void apply(const FaultSpec& fault, Instant now);
   void judge();
@@ -163,12 +167,17 @@ void Simulation::draw() {
         wire.delay = Duration{static_cast<int64_t>(100'000 + random_.below(30'000'000))};
         note("delay " + std::to_string(to_us(wire.delay)) + " us");
         break;
-      default: break;
+      default:
+        break;
     }
   }
   if (scenario_.random.offloads) {
     scenario_.pod_link.offloads = random_.below(2) == 0;
     note(scenario_.pod_link.offloads ? "pods with offloads" : "pods without offloads");
+    if (random_.below(2) == 0) {
+      scenario_.key_update_every_bytes = 20'000 + random_.below(200'000);
+      note("keys updated every " + std::to_string(scenario_.key_update_every_bytes) + " bytes");
+    }
   }
   for (uint32_t i = 0; i < scenario_.random.faults; ++i) {
     FaultSpec fault;
@@ -179,8 +188,8 @@ void Simulation::draw() {
   Duration spread{};
   for (const TrafficSpec& spec : scenario_.traffic) spread = std::max(spread, spec.start + spec.spread);
   for (FaultSpec& fault : scenario_.faults) {
-    const Duration at =
-        fault.at.value_or(Duration{static_cast<int64_t>(random_.below(static_cast<uint64_t>((spread + 300ms).count())))});
+    const Duration at = fault.at.value_or(
+        Duration{static_cast<int64_t>(random_.below(static_cast<uint64_t>((spread + 300ms).count())))});
     if (fault.target.empty()) {
       const bool node = fault.kind == FaultKind::kDrain || fault.kind == FaultKind::kCloseTunnels;
       fault.target = node ? scenario_.nodes[random_.below(scenario_.nodes.size())].name
@@ -191,7 +200,8 @@ void Simulation::draw() {
   }
 }
 
-// --- assembly ----------------------------------------------------------------------------------------------------------
+// --- assembly
+// ----------------------------------------------------------------------------------------------------------
 
 void Simulation::build() {
   network_.set_tap(&Simulation::on_frame, this);
@@ -207,6 +217,7 @@ void Simulation::build() {
     config.workers = state.spec.workers;
     config.seed = random_.next();
     config.buffers = kNodeBuffers;
+    config.hbone.key_update_every_bytes = scenario_.key_update_every_bytes;
     config.routes = {{*Prefix::parse("10.0.0.0/8"), std::nullopt, "uplink0"},
                      {*Prefix::parse("fd00::/8"), std::nullopt, "uplink0"}};
     auto node = worker::Node::make(config, clock_, aead_, false);
@@ -236,6 +247,7 @@ void Simulation::build() {
     Plug inside = network_.add_port(link, *state.pool);
     Plug outside = network_.add_port(link, node.node->port_pool());
     state.station = inside.station;
+    state.node_end = outside.station;
     node.pods.push_back(outside.station);
 
     const std::vector<IpAddress> gateways{*IpAddress::parse("10.254.0.1"), *IpAddress::parse("fdfe::1")};
@@ -247,6 +259,8 @@ void Simulation::build() {
       if (traffic.to == pod.name) host.listening.insert(traffic.port);
     }
     host.seed = random_.next();
+    // Small enough for a reader that pauses to close the window.
+    host.tcp.rcv_buffer_bytes_max = 64 << 10;
     hosts_.push_back(std::make_unique<testkit::Host>(host, *state.pool, std::move(inside.port), clock_.now()));
 
     worker::AttachmentSpec attachment;
@@ -319,14 +333,16 @@ size_t Simulation::pod_index(const std::string& name) const {
   return 0;
 }
 
-// --- the loop ------------------------------------------------------------------------------------------------------------
+// --- the loop
+// ------------------------------------------------------------------------------------------------------------
 
 bool Simulation::turn_everything(Instant now) {
   bool busy = false;
   for (NodeState& node : nodes_) {
     for (uint32_t w = 0; w < node.node->workers(); ++w) {
       worker::Worker& worker = node.node->worker(w);
-      bool readable = node.more[w] || worker.mailbox().waiting() || worker.next_deadline() <= now || worker.handed_over();
+      bool readable =
+          node.more[w] || worker.mailbox().waiting() || worker.next_deadline() <= now || worker.handed_over();
       if (worker.drives_ports()) {
         readable = readable || node.uplink->readable() ||
                    std::any_of(node.pods.begin(), node.pods.end(), [](const Station* s) { return s->readable(); });
@@ -348,6 +364,29 @@ bool Simulation::turn_everything(Instant now) {
     if (host && host->tcp().has_output()) busy |= host->transmit(now);
   }
   return busy;
+}
+
+std::string Simulation::busy_text(Instant now) {
+  std::string text;
+  for (const NodeState& node : nodes_) {
+    for (uint32_t w = 0; w < node.node->workers(); ++w) {
+      worker::Worker& worker = node.node->worker(w);
+      const std::string name = " " + node.spec.name + "/" + std::to_string(w) + " ";
+      if (node.more[w]) text += name + "wants turns";
+      if (worker.tcp().next_deadline() <= now) text += name + "tcp is due";
+      if (worker.pipeline().next_deadline() <= now) text += name + "links are due";
+      if (worker.proxy().next_deadline() <= now) text += name + "proxy is due";
+      if (worker.tunnels().next_deadline() <= now) text += name + "tunnels are due";
+      if (node.uplink->readable()) text += name + "uplink is readable";
+      for (const Station* pod : node.pods) {
+        if (pod->readable()) text += name + "a pod's port is readable";
+      }
+    }
+  }
+  for (const auto& host : hosts_) {
+    if (host && host->next_deadline() <= now) text += " " + host->config().name + " is due";
+  }
+  return text;
 }
 
 Instant Simulation::next_event() const {
@@ -375,7 +414,8 @@ RunResult Simulation::run() {
     uint32_t turns = 0;
     while (turn_everything(now)) {
       if (++turns > kTurnsPerInstantMax) {
-        violation("no progress: turns without end at " + std::to_string(to_us(now - VirtualClock::kStart)) + " us");
+        violation("no progress: turns without end at " + std::to_string(to_us(now - VirtualClock::kStart)) +
+                  " us:" + busy_text(now));
         break;
       }
     }
@@ -416,7 +456,8 @@ RunResult Simulation::run() {
   return result_;
 }
 
-// --- faults --------------------------------------------------------------------------------------------------------------
+// --- faults
+// --------------------------------------------------------------------------------------------------------------
 
 void Simulation::apply_faults(Instant now) {
   for (FaultState& fault : faults_) {
@@ -441,6 +482,9 @@ void Simulation::apply(const FaultSpec& fault, Instant now) {
       if (!pod.attached) return;
       pod.attached = false;
       nodes_[pod.node].node->detach(pod.spec.name);
+      // Nobody reads that end any more; what still arrives there is lost with the pod.
+      std::erase(nodes_[pod.node].pods, pod.node_end);
+      nodes_[pod.node].more[0] = true;
       const size_t index = pod_index(fault.target);
       hosts_[index].reset();
       traffic_.pod_gone(index, "its pod went away");
@@ -457,7 +501,8 @@ void Simulation::apply(const FaultSpec& fault, Instant now) {
       for (NodeState& node : nodes_) node.node->publish(mesh_.publish());
       return;
     }
-    case FaultKind::kRotate: return publish_credentials();
+    case FaultKind::kRotate:
+      return publish_credentials();
     case FaultKind::kDrain:
     case FaultKind::kCloseTunnels: {
       for (NodeState& node : nodes_) {
@@ -477,7 +522,9 @@ void Simulation::apply(const FaultSpec& fault, Instant now) {
       }
       return;
     }
-    case FaultKind::kBlackout: network_.traits(wire_).blackouts.push_back({now, now + fault.lasts}); return;
+    case FaultKind::kBlackout:
+      network_.traits(wire_).blackouts.push_back({now, now + fault.lasts});
+      return;
     case FaultKind::kRefuse: {
       const size_t index = pod_index(fault.target);
       if (hosts_[index]) hosts_[index]->stop_listening();
@@ -486,7 +533,8 @@ void Simulation::apply(const FaultSpec& fault, Instant now) {
   }
 }
 
-// --- judgement -------------------------------------------------------------------------------------------------------------
+// --- judgement
+// -------------------------------------------------------------------------------------------------------------
 
 void Simulation::check_ownership() {
   for (const NodeState& node : nodes_) {
@@ -500,7 +548,8 @@ void Simulation::check_ownership() {
       context.tcp->for_each(
           [](void* c, tcp::ConnectionId id) {
             auto& gathered = *static_cast<Context*>(c);
-            gathered.tuples.emplace_back(static_cast<uint16_t>(gathered.tcp->interface_of(id)), *gathered.tcp->tuple(id));
+            gathered.tuples.emplace_back(static_cast<uint16_t>(gathered.tcp->interface_of(id)),
+                                         *gathered.tcp->tuple(id));
           },
           &context);
       for (const auto& [interface, tuple] : context.tuples) {
@@ -516,7 +565,8 @@ void Simulation::check_ownership() {
 
 bool Simulation::pools_empty() const {
   auto empty = [](const BufferPool& pool) {
-    return pool.held(BufferKind::kSmall) == 0 && pool.held(BufferKind::kLarge) == 0 && pool.held(BufferKind::kView) == 0;
+    return pool.held(BufferKind::kSmall) == 0 && pool.held(BufferKind::kLarge) == 0 &&
+           pool.held(BufferKind::kView) == 0;
   };
   if (network_.frames_in_flight() > 0) return false;
   for (const NodeState& node : nodes_) {
@@ -531,7 +581,8 @@ std::string Simulation::pools_text() const {
   std::string text;
   auto tell = [&text](const std::string& name, const BufferPool& pool) {
     text += " " + name + " small " + std::to_string(pool.held(BufferKind::kSmall)) + " large " +
-            std::to_string(pool.held(BufferKind::kLarge)) + " view " + std::to_string(pool.held(BufferKind::kView)) + ";";
+            std::to_string(pool.held(BufferKind::kLarge)) + " view " + std::to_string(pool.held(BufferKind::kView)) +
+            ";";
   };
   for (const NodeState& node : nodes_) tell(node.spec.name, node.node->pool(0));
   for (const PodState& pod : pods_) tell(pod.spec.name, *pod.pool);
@@ -570,7 +621,8 @@ void Simulation::judge() {
     const Instant clean_at = client == Ending::kError ? server_at : client_at;
     const bool outage = !network_.traits(wire_).blackouts.empty();
     if (!outage && clean_at > error_at + kErrorSpread) {
-      violation(name + ": clean end " + std::to_string(to_ms(clean_at - error_at)) + " ms after the other end's error (" +
+      violation(name + ": clean end " + std::to_string(to_ms(clean_at - error_at)) +
+                " ms after the other end's error (" +
                 (client == Ending::kError ? flow.client.error : flow.server.error) + ")");
     }
   }

@@ -110,9 +110,12 @@ void Traffic::on_event(size_t h, testkit::Host& host, const tcp::Event& event, I
     case tcp::EventKind::kClosed:
       if (known) finish_if_done(flows_[found->second.flow], found->second.server, host, now);
       return;
-    case tcp::EventKind::kReset: return fail(h, event.connection, "reset");
-    case tcp::EventKind::kRefused: return fail(h, event.connection, "refused");
-    case tcp::EventKind::kTimedOut: return fail(h, event.connection, "timed out");
+    case tcp::EventKind::kReset:
+      return fail(h, event.connection, "reset");
+    case tcp::EventKind::kRefused:
+      return fail(h, event.connection, "refused");
+    case tcp::EventKind::kTimedOut:
+      return fail(h, event.connection, "timed out");
   }
 }
 

@@ -1,5 +1,6 @@
-// Applications of the simulation: a client sends `up` bytes and reads `down` bytes, a server the other way round. Content is
-// a function of (flow, direction, offset), so each side checks every byte as it comes: delivered once, in order, unchanged.
+// Applications of the simulation: a client sends `up` bytes and reads `down` bytes, a server the other way round.
+// Content is a function of (flow, direction, offset), so each side checks every byte as it comes: delivered once, in
+// order, unchanged.
 //
 // The first eight bytes a client sends name the flow, so that a server knows which it accepted.
 #pragma once
@@ -21,7 +22,7 @@ struct FlowPlan {
   uint32_t number = 0;
   size_t client = 0, server = 0;  // pods
   Endpoint to;
-  uint64_t up = 0, down = 0;      // bytes, the eight of the flow's name included in `up`
+  uint64_t up = 0, down = 0;  // bytes, the eight of the flow's name included in `up`
   Instant start{};
   bool answer_after_fin = false;
   Duration reader_pause{};
@@ -32,8 +33,8 @@ enum class Ending : uint8_t { kPending, kComplete, kError };
 // How one side of a flow stands.
 struct SideState {
   tcp::ConnectionId connection;
-  bool open = false;         // a connection exists
-  bool up = false;           // established
+  bool open = false;  // a connection exists
+  bool up = false;    // established
   uint64_t written = 0, read = 0;
   bool fin_sent = false, fin_received = false;
   Ending ending = Ending::kPending;
@@ -92,9 +93,7 @@ class Traffic {
   void write(Flow& flow, bool server, testkit::Host& host, Instant now);
   void finish_if_done(Flow& flow, bool server, testkit::Host& host, Instant now);
   void fail(size_t host_index, tcp::ConnectionId id, const char* why);
-  SideState& side(const Owner& owner) {
-    return owner.server ? flows_[owner.flow].server : flows_[owner.flow].client;
-  }
+  SideState& side(const Owner& owner) { return owner.server ? flows_[owner.flow].server : flows_[owner.flow].client; }
 
   Violation violation_;
   void* context_;

@@ -1,5 +1,5 @@
-// An end host: what a kernel pod is in the lab, built from the production rooms (pipeline, ip, eth, tcp), for tests, the
-// simulator and benchmarks. One interface, ordinary addresses, a default gateway, and ports that listen.
+// An end host: what a kernel pod is in the lab, built from the production rooms (pipeline, ip, eth, tcp), for tests,
+// the simulator and benchmarks. One interface, ordinary addresses, a default gateway, and ports that listen.
 #pragma once
 
 #include <memory>

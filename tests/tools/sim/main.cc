@@ -30,11 +30,13 @@ nlohmann::ordered_json to_json(const RunResult& r) {
 }
 
 void print(const RunResult& r) {
-  std::printf("seed %llu  digest %016llx  virtual %lld ms  frames %llu (%llu lost)  flows %u of %u complete, %u failed  %llu bytes\n",
-              static_cast<unsigned long long>(r.seed), static_cast<unsigned long long>(r.digest),
-              static_cast<long long>(culvert::to_ms(r.virtual_time)), static_cast<unsigned long long>(r.wire.frames),
-              static_cast<unsigned long long>(r.wire.lost + r.wire.blacked_out + r.wire.queue_dropped), r.flows_complete,
-              r.flows, r.flows_failed, static_cast<unsigned long long>(r.bytes_delivered));
+  std::printf(
+      "seed %llu  digest %016llx  virtual %lld ms  frames %llu (%llu lost)  flows %u of %u complete, %u failed  %llu "
+      "bytes\n",
+      static_cast<unsigned long long>(r.seed), static_cast<unsigned long long>(r.digest),
+      static_cast<long long>(culvert::to_ms(r.virtual_time)), static_cast<unsigned long long>(r.wire.frames),
+      static_cast<unsigned long long>(r.wire.lost + r.wire.blacked_out + r.wire.queue_dropped), r.flows_complete,
+      r.flows, r.flows_failed, static_cast<unsigned long long>(r.bytes_delivered));
   for (const std::string& what : r.drawn) std::printf("    %s\n", what.c_str());
   for (const std::string& what : r.violations) std::printf("  VIOLATION %s\n", what.c_str());
 }
@@ -61,15 +63,17 @@ bool parse_range(const std::string& text, uint64_t& first, uint64_t& last) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app{"Simulates whole Culvert nodes, their pods and the wire between them on a virtual clock.\n"
-               "Everything in a run follows from its seed; a violation is seen again with the same seed.",
-               "culvert-sim"};
+  CLI::App app{
+      "Simulates whole Culvert nodes, their pods and the wire between them on a virtual clock.\n"
+      "Everything in a run follows from its seed; a violation is seen again with the same seed.",
+      "culvert-sim"};
   std::string scenario_path;
   std::string seeds = "1..10";
   std::string replay;
   std::string pcap;
   std::string output = "text";
-  app.add_option("--scenario", scenario_path, "YAML file; without it: two nodes with two pods each, two random impairments, one fault");
+  app.add_option("--scenario", scenario_path,
+                 "YAML file; without it: two nodes with two pods each, two random impairments, one fault");
   app.add_option("--seeds", seeds, "A..B, or one seed")->capture_default_str();
   app.add_option("--replay", replay, "run this seed only");
   app.add_option("--pcap", pcap, "with --replay: write the wire's frames to this file");
