@@ -92,10 +92,12 @@ bool Program::open_waiting(std::string& error, Instant now) {
     Tunnel* ready = nullptr;
     bool coming = false;
     for (auto& tunnel : tunnels_) {
-      if (tunnel->gone() || tunnel->transport().loss() != hbone::Loss::kNone) continue;
       if (!tunnel->transport().was_up()) {
-        coming = true;
-      } else if (tunnel->http2()->streams_left() > 0) {
+        coming = true;  // also when it has failed already: reap() tells those who waited
+        continue;
+      }
+      if (tunnel->gone() || tunnel->transport().loss() != hbone::Loss::kNone) continue;
+      if (tunnel->http2()->streams_left() > 0) {
         ready = tunnel.get();
         break;
       }
