@@ -23,7 +23,8 @@ def capturing(netns_path, interface, file, expression=""):
     """Captures whole frames into `file` (pcap) while the context lasts. Raises LabError if tcpdump lost frames."""
     command = inside_command(netns_path, ["tcpdump", "-i", interface, "-s", "0", "-B", str(BUFFER_KB), "-U", "-n",
                                           "-Z", "root", "-w", str(file), *expression.split()])
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          start_new_session=True) as process:
         try:
             _line(process, "listening on", READY_SECONDS)
             yield

@@ -69,8 +69,9 @@ class House(unittest.TestCase):
 
     def test_lines_fit_the_page(self):
         programs = set(TREE.shebang("python3")) | set(TREE.shebang("bash"))
+        # Not the .def lists: there a line is a row.
         self.assertNothing([line for path in TREE.paths
-                            if pathlib.PurePosixPath(path).suffix in rules.CXX | {".py", ".cmake", ".def", ".proto"}
+                            if pathlib.PurePosixPath(path).suffix in rules.CXX | {".py", ".cmake", ".proto"}
                             or path.endswith("CMakeLists.txt") or path in programs
                             for line in rules.check_columns(path, TREE.text(path))])
 
