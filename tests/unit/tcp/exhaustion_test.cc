@@ -8,8 +8,8 @@ void transfer_with_failure(uint64_t nth, bool sender_fails) {
   WireOptions wire;
   wire.loss_ppm = 30'000;
   Network n(wire, 5);
-  n.a.to_send = 60'000;
-  n.b.to_send = 20'000;
+  n.a.to_send = 30'000;
+  n.b.to_send = 10'000;
   n.connect();
   (sender_fails ? n.a : n.b).pool->fail_take(nth);
   n.run(120s);
@@ -17,7 +17,7 @@ void transfer_with_failure(uint64_t nth, bool sender_fails) {
 }
 
 TEST(PoolExhaustion, EveryTakeOfTheSenderMayFailOnce) {
-  for (uint64_t nth = 1; nth <= 250; ++nth) {
+  for (uint64_t nth = 1; nth <= 150; ++nth) {
     SCOPED_TRACE(nth);
     transfer_with_failure(nth, true);
     if (testing::Test::HasFailure()) return;
@@ -25,7 +25,7 @@ TEST(PoolExhaustion, EveryTakeOfTheSenderMayFailOnce) {
 }
 
 TEST(PoolExhaustion, EveryTakeOfTheReceiverMayFailOnce) {
-  for (uint64_t nth = 1; nth <= 250; ++nth) {
+  for (uint64_t nth = 1; nth <= 150; ++nth) {
     SCOPED_TRACE(nth);
     transfer_with_failure(nth, false);
     if (testing::Test::HasFailure()) return;

@@ -47,6 +47,7 @@ struct Host {
   uint32_t write_bytes = 8'000;  // per write
   bool close_when_sent = true, shut = false, reads = true;
   bool content_right = true;
+  Instant last_progress{};  // of the peer's acknowledgment of everything, or the last byte received
 };
 
 class Network {
@@ -150,6 +151,9 @@ class Network {
         break;
       case EventKind::kPeerFin:
         h.peer_fin = true;
+        break;
+      case EventKind::kSent:
+        h.last_progress = now;
         break;
       case EventKind::kClosed:
         h.closed = true;
