@@ -81,7 +81,8 @@ InProcessLab::InProcessLab(const LabOptions& options) : clock_(std::make_unique<
     policy.scope = snapshot::PolicyScope::kNamespace;
     policy.action = snapshot::PolicyAction::kDeny;
     snapshot::Match match;
-    match.principals.any_of.push_back({snapshot::StringMatch::Kind::kExact, "cluster.local/ns/nobody/sa/" + policy.name});
+    match.principals.any_of.push_back(
+        {snapshot::StringMatch::Kind::kExact, "cluster.local/ns/nobody/sa/" + policy.name});
     policy.rules.push_back({{{{match}}}});
     builder.upsert(std::move(policy));
   }
@@ -108,8 +109,9 @@ InProcessLab::InProcessLab(const LabOptions& options) : clock_(std::make_unique<
 
   for (size_t i = 0; i < 2; ++i) {
     worker::Node& node = *nodes_[options.same_node ? 0 : i];
-    auto pair = link::make_link_pair(link_config(static_cast<uint8_t>(10 + 2 * i), options.large_segments), *host_pools_[i],
-                                     link_config(static_cast<uint8_t>(11 + 2 * i), options.large_segments), node.port_pool());
+    auto pair =
+        link::make_link_pair(link_config(static_cast<uint8_t>(10 + 2 * i), options.large_segments), *host_pools_[i],
+                             link_config(static_cast<uint8_t>(11 + 2 * i), options.large_segments), node.port_pool());
     const IpAddress gateway = *IpAddress::parse("10.254.0.1");
     worker::AttachmentSpec spec;
     spec.id = "p" + std::to_string(i);

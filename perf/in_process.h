@@ -1,6 +1,6 @@
-// Two nodes, a client and a server host in one thread, joined by in-process links, on the real clock: what the data plane
-// itself costs, without a kernel. CPU of each party is the time-stamp counter around its turns, since nothing else runs in
-// the thread; the hosts are the load generator and are charged apart.
+// Two nodes, a client and a server host in one thread, joined by in-process links, on the real clock: what the data
+// plane itself costs, without a kernel. CPU of each party is the time-stamp counter around its turns, since nothing
+// else runs in the thread; the hosts are the load generator and are charged apart.
 #pragma once
 
 #include <x86intrin.h>
@@ -24,7 +24,7 @@ class Tsc {
 struct LabOptions {
   bool large_segments = true;  // links take 64 KB segments; otherwise MTU 1500 without any offload
   bool same_node = false;
-  uint32_t policies = 0;       // loaded on both nodes, none of them matches
+  uint32_t policies = 0;  // loaded on both nodes, none of them matches
 };
 
 // Client pod on node 0, server pod on node 1.
