@@ -11,8 +11,9 @@ namespace culvert {
 
 }  // namespace culvert
 
-#define DP_CHECK(condition) \
-  (__builtin_expect(static_cast<bool>(condition), 1) ? static_cast<void>(0) : ::culvert::check_failed(__FILE__, __LINE__, #condition))
+#define DP_CHECK(condition)                                                 \
+  (__builtin_expect(static_cast<bool>(condition), 1) ? static_cast<void>(0) \
+                                                     : ::culvert::check_failed(__FILE__, __LINE__, #condition))
 
 #ifdef CULVERT_DCHECK
 #define DP_DCHECK(condition) DP_CHECK(condition)

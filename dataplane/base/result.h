@@ -25,9 +25,7 @@ class [[nodiscard]] Result {
  public:
   Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: converts on purpose
   Result(Failure<E> failure) : state_(std::in_place_index<1>, std::move(failure.error)) {}
-  Result(E error)
-    requires(!std::is_convertible_v<E, T>)
-      : state_(std::in_place_index<1>, std::move(error)) {}
+  Result(E error) requires(!std::is_convertible_v<E, T>) : state_(std::in_place_index<1>, std::move(error)) {}
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }

@@ -1,5 +1,5 @@
-// A bounded queue between two cores: DPDK's rte_ring on memory of our own, one producer, one consumer. Elements are plain
-// values whose size is a multiple of four bytes.
+// A bounded queue between two cores: DPDK's rte_ring on memory of our own, one producer, one consumer. Elements are
+// plain values whose size is a multiple of four bytes.
 #pragma once
 
 #include <rte_ring.h>

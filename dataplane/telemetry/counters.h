@@ -28,8 +28,12 @@ class Counters {
  public:
   void add(Counter counter, uint64_t n = 1) { bump(counters_[static_cast<size_t>(counter)], n); }
   void drop(DropReason reason, uint64_t n = 1) { bump(drops_[static_cast<size_t>(reason)], n); }
-  uint64_t value(Counter counter) const { return counters_[static_cast<size_t>(counter)].load(std::memory_order_relaxed); }
-  uint64_t value(DropReason reason) const { return drops_[static_cast<size_t>(reason)].load(std::memory_order_relaxed); }
+  uint64_t value(Counter counter) const {
+    return counters_[static_cast<size_t>(counter)].load(std::memory_order_relaxed);
+  }
+  uint64_t value(DropReason reason) const {
+    return drops_[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
+  }
 
  private:
   static void bump(std::atomic<uint64_t>& cell, uint64_t n) {
