@@ -17,18 +17,21 @@ bool belongs(int queue, const LinkSpec& spec, int namespace_fd) {
 
 std::optional<NamespaceId> KernelLinks::namespace_at(const std::string& path) { return node::namespace_at(path); }
 
-Result<MadeLink, std::string> KernelLinks::make(const LinkSpec& spec, UniqueFd queue) {
+Result<bool, std::string> KernelLinks::make(const LinkSpec& spec, UniqueFd& queue) {
   auto space = open_namespace(spec.netns);
-  if (!space) return spec.name + ": " + space.error();
-  MadeLink made;
-  if (queue && belongs(queue.get(), spec, space->get())) made.queue = std::move(queue);
-  queue.reset();  // before the device is opened: it has one queue only
+  if (!space) {
+    queue.reset();
+    return spec.name + ": " + space.error();
+  }
+  // Closed before the device is opened: it has one queue only.
+  if (queue && !belongs(queue.get(), spec, space->get())) queue.reset();
+  bool opened = false;
   auto done = in_namespace(space->get(), [&]() -> Result<void, std::string> {
-    if (!made.queue) {
-      auto opened = open_tap_queue(spec.interface);
-      if (!opened) return opened.error();
-      made.queue = std::move(*opened);
-      made.opened = true;
+    if (!queue) {
+      auto fresh = open_tap_queue(spec.interface);
+      if (!fresh) return fresh.error();
+      queue = std::move(*fresh);
+      opened = true;
     }
     const InterfaceSettings settings{.name = spec.interface,
                                      .mac = stable_mac(spec.name + "@" + spec.interface),
@@ -37,8 +40,11 @@ Result<MadeLink, std::string> KernelLinks::make(const LinkSpec& spec, UniqueFd q
                                      .gateways = spec.gateways};
     return spec.pod ? configure(settings) : configure_link(settings);
   });
-  if (!done) return spec.name + ": " + done.error();
-  return made;
+  if (!done) {
+    if (opened) queue.reset();
+    return spec.name + ": " + done.error();
+  }
+  return opened;
 }
 
 bool KernelLinks::alive(int queue) { return device_of(queue).has_value(); }

@@ -26,11 +26,6 @@ struct LinkSpec {
   friend bool operator==(const LinkSpec&, const LinkSpec&) = default;
 };
 
-struct MadeLink {
-  UniqueFd queue;
-  bool opened = false;  // now, instead of going on with the queue that was handed in
-};
-
 // What an agent needs from the kernel, behind an interface so that its decisions are tested without one.
 class Links {
  public:
@@ -39,8 +34,9 @@ class Links {
   // None: the path names no namespace now.
   virtual std::optional<NamespaceId> namespace_at(const std::string& path) = 0;
   // Opens the device's queue, or goes on with `queue` when it belongs to the device that the spec asks for (same name,
-  // same namespace); then sets everything as asked. `queue` may be empty.
-  virtual Result<MadeLink, std::string> make(const LinkSpec& spec, UniqueFd queue) = 0;
+  // same namespace); then sets everything as asked. True when it was opened now. `queue` may be empty before; after an
+  // error it is what was handed in, or empty when that did not belong.
+  virtual Result<bool, std::string> make(const LinkSpec& spec, UniqueFd& queue) = 0;
   // False when the device behind the queue is gone.
   virtual bool alive(int queue) = 0;
   // Removes the device behind the queue, wherever it is.
@@ -50,7 +46,7 @@ class Links {
 class KernelLinks final : public Links {
  public:
   std::optional<NamespaceId> namespace_at(const std::string& path) override;
-  Result<MadeLink, std::string> make(const LinkSpec& spec, UniqueFd queue) override;
+  Result<bool, std::string> make(const LinkSpec& spec, UniqueFd& queue) override;
   bool alive(int queue) override;
   Result<void, std::string> remove(int queue) override;
 };

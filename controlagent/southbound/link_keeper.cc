@@ -203,16 +203,16 @@ void LinkKeeper::make(Link& link) {
     return;
   }
   link.waiting_told = false;
-  auto made = links_.make(spec, std::move(link.queue));
-  if (!made) {
-    take_away(link);
-    failed(link, made.error());
+  const auto opened = links_.make(spec, link.queue);
+  if (!opened) {
+    // A queue that is still there goes on working with the settings it has.
+    if (!link.queue) take_away(link);
+    failed(link, opened.error());
     return;
   }
-  link.queue = std::move(made->queue);
   link.made = link.wanted;
   link.space = *space;
-  if (made->opened) link.given = link.up = false;
+  if (*opened) link.given = link.up = false;
   link.back_off.reset();
   log_.info(spec.name + ": device " + spec.interface + " in " + spec.netns + " is ready");
 }

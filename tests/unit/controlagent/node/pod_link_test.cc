@@ -30,9 +30,16 @@ LinkSpec spec_in(const TemporaryNamespace& space) {
 }
 
 UniqueFd made(KernelLinks& links, const LinkSpec& spec, UniqueFd queue = {}) {
-  auto out = links.make(spec, std::move(queue));
-  EXPECT_TRUE(out) << (out ? "" : out.error());
-  return out ? std::move(out->queue) : UniqueFd();
+  const auto opened = links.make(spec, queue);
+  EXPECT_TRUE(opened) << (opened ? "" : opened.error());
+  return queue;
+}
+
+std::string error_of(KernelLinks& links, const LinkSpec& spec) {
+  UniqueFd none;
+  const auto opened = links.make(spec, none);
+  EXPECT_FALSE(none);
+  return opened ? "(made)" : opened.error();
 }
 
 TEST(PodLink, GivesThePodAnInterfaceWithAddressesAndDefaultRoutes) {
@@ -195,18 +202,30 @@ TEST(PodLink, SaysInOneSentenceWhatItCannotDo) {
   KernelLinks links;
   LinkSpec spec = spec_in(pod);
   const UniqueFd queue = made(links, spec);
-  EXPECT_EQ(links.make(spec, {}).error(), "n1-p1: the queue of TAP device eth0 is open elsewhere");
+  EXPECT_EQ(error_of(links, spec), "n1-p1: the queue of TAP device eth0 is open elsewhere");
   pod.run("ip link add eth1 type bridge");
   spec.interface = "eth1";
-  EXPECT_EQ(links.make(spec, {}).error(), "n1-p1: there is an interface eth1 that is no TAP device of one queue");
+  EXPECT_EQ(error_of(links, spec), "n1-p1: there is an interface eth1 that is no TAP device of one queue");
   EXPECT_THAT(pod.run("ip link show eth1"), HasSubstr("eth1")) << "and it is left alone";
   spec.interface = "a-name-that-is-too-long";
-  EXPECT_EQ(links.make(spec, {}).error(), "n1-p1: `a-name-that-is-too-long` is not an interface name (1 to 15 bytes)");
+  EXPECT_EQ(error_of(links, spec), "n1-p1: `a-name-that-is-too-long` is not an interface name (1 to 15 bytes)");
   spec.netns = "/nonexistent";
-  EXPECT_EQ(links.make(spec, {}).error(),
-            "n1-p1: cannot open the network namespace /nonexistent: No such file or directory");
+  EXPECT_EQ(error_of(links, spec), "n1-p1: cannot open the network namespace /nonexistent: No such file or directory");
   spec.netns = "/etc/hostname";
-  EXPECT_EQ(links.make(spec, {}).error(), "n1-p1: /etc/hostname is not a network namespace");
+  EXPECT_EQ(error_of(links, spec), "n1-p1: /etc/hostname is not a network namespace");
+}
+
+TEST(PodLink, AQueueThatWorksIsKeptWhenItsSettingsCannotBeMade) {
+  TemporaryNamespace pod;
+  KernelLinks links;
+  LinkSpec spec = spec_in(pod);
+  UniqueFd queue = made(links, spec);
+  spec.mtu = 20;  // below what Ethernet devices take
+  const auto refused = links.make(spec, queue);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error(), HasSubstr("n1-p1: interface eth0: cannot set MAC, MTU and up: "));
+  ASSERT_TRUE(queue);
+  EXPECT_TRUE(links.alive(queue.get()));
 }
 
 TEST(StableMac, IsLocalUnicastAndDependsOnTheWholeName) {
