@@ -16,8 +16,6 @@ constexpr uint8_t kRetries = 15;
 constexpr uint8_t kOrphanRetries = 8;
 // How long a connection without an owner waits for the peer's FIN (Linux's tcp_fin_timeout).
 constexpr Duration kFinWait2Orphan = 60s;
-// A send queue is told writable again when a third of it is free (Linux's sk_stream_is_writeable).
-constexpr uint64_t writable_at(uint64_t limit) { return limit - limit / 3; }
 
 }  // namespace
 
@@ -173,7 +171,13 @@ void Connection::sample_handshake(const wire::TcpOptions& options, Instant now) 
 // --- the application's calls
 // -------------------------------------------------------------------------------------------
 
-uint64_t Connection::writable_bytes() const {
+uint64_t Connection::writable_bytes() {
+  const uint64_t room = room_to_write();
+  if (room < options_.snd_buffer_bytes / 3) writable_wanted_ = true;
+  return room;
+}
+
+uint64_t Connection::room_to_write() const {
   if (over() || snd_.fin_queued() || released_) return 0;
   // Buffers held count, not bytes in them (D10); a queue of ordinary packets holds up to twice its payload.
   const uint64_t held =
@@ -189,7 +193,7 @@ bool Connection::write(Packet bytes, Instant now) {
     const uint64_t copied = compact_queue(snd_.queue, core_->pool);
     if (copied > 0) core_->counters.add(Counter::kTcpCompactedByte, copied);
   }
-  if (writable_bytes() == 0) writable_wanted_ = true;
+  if (room_to_write() == 0) writable_wanted_ = true;
   snd_.note_waiting(now);
   settle();
   ready();
@@ -302,8 +306,7 @@ ConnectionInfo Connection::info() const {
 
 void Connection::note_writable() {
   if (!writable_wanted_ || !owned_) return;
-  const uint64_t limit = options_.snd_buffer_bytes;
-  if (limit - std::min(limit, writable_bytes()) > writable_at(limit) || writable_bytes() == 0) return;
+  if (room_to_write() < std::max<uint64_t>(options_.snd_buffer_bytes / 3, 1)) return;
   writable_wanted_ = false;
   emit(EventKind::kWritable);
 }
@@ -330,6 +333,7 @@ void Connection::finish(std::optional<EventKind> event) {
     core_->table.erase(hash_, {index, false});
     in_table = false;
   }
+  ended_orderly_ = event == EventKind::kClosed;
   core_->wheel.cancel(timer);
   core_->ready.remove(*this);
   snd_.queue.clear();

@@ -61,7 +61,7 @@ class Connection {
   Built build(OutSegment& out, Instant now);
 
   // --- application -----------------------------------------------------------------------------------------------
-  uint64_t writable_bytes() const;
+  uint64_t writable_bytes();  // an answer that is small asks for kWritable
   bool write(Packet bytes, Instant now);
   Packet read(uint32_t bytes_max, Instant now);
   ByteQueue* receive_queue();
@@ -79,6 +79,8 @@ class Connection {
   bool same_as(InterfaceId interface, const Tuple& tuple) const;
   State state() const { return state_; }
   bool over() const { return state_ == State::kTimeWait || state_ == State::kClosed; }
+  // Ended by both FINs: what was received and not read yet is good.
+  bool ended_orderly() const { return ended_orderly_; }
   const Tuple& tuple() const { return tuple_; }
   InterfaceId interface_id() const { return interface_id_; }
   Interface* interface() const { return interface_; }
@@ -140,6 +142,7 @@ class Connection {
   Instant user_deadline() const;
   bool on_syn_timer(Instant now);
   bool on_keepalive_timer(Instant now);
+  uint64_t room_to_write() const;
   void note_writable();
 
   uint32_t header_overhead() const;
@@ -163,6 +166,7 @@ class Connection {
   bool passive_ = false;
   bool owned_ = false;     // somebody holds the handle and wants events
   bool released_ = false;  // its owner has gone; closes by itself
+  bool ended_orderly_ = false;
   ConnectionOptions options_;
 
   Sender snd_;

@@ -39,6 +39,8 @@ Sender::Acked Sender::on_ack(const Ack& ack, uint32_t timestamp_now, Instant now
   // path. (The receiver does not take the duplicate's timestamp, RFC 7323 5.3 R2, so the echo does not tell either.)
   if (!dsack) sample(ack, delivery, advanced, timestamp_now, now);
   take_window(ack);
+  // A peer that answers with a closed window is not to be given up (RFC 9293 3.8.6.1).
+  if (wnd_ == 0) timeouts_ = 0;
   probes_unanswered_ = 0;
   if (dsack) take_dsack(ack.sacks[0]);
   end_tail_probe(ack, advanced, dsack, now);

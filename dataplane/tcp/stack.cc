@@ -356,7 +356,7 @@ size_t Stack::take_events(std::span<Event> out) {
   // Handles whose last event was taken before, with nothing left to read, end here.
   for (size_t i = 0; i < impl_->told.size();) {
     Connection* c = impl_->get(impl_->told[i]);
-    if (c && !(c->state() == State::kTimeWait && c->readable_bytes() > 0) && !core.telling.contains(*c)) {
+    if (c && !(c->ended_orderly() && c->readable_bytes() > 0) && !core.telling.contains(*c)) {
       c->release({});
       c = nullptr;
     }

@@ -60,7 +60,7 @@ enum class EventKind : uint8_t {
   kAccepted,   // a passive open completed: the handshake's ACK came. The connection's tuple tells who and where to
   kConnected,  // our connect() completed
   kReadable,   // bytes came in; reported again only after read(), receive_queue() or consumed() was called since
-  kWritable,   // room came back after a write() was refused or cut short
+  kWritable,   // a third of the send buffer is free again after writable_bytes() said less, or a write() filled it
   kPeerFin,    // the peer's FIN was received in order: read() gives what remains, then no more
   kSent,       // our FIN was acknowledged, and everything before it
   kClosed,     // the connection is gone, orderly: both FINs exchanged (it may linger in TIME-WAIT by itself)

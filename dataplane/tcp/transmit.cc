@@ -47,6 +47,7 @@ Connection::Built Connection::build(OutSegment& out, Instant now) {
   }
   if (rcv_.blocked()) on_text(rcv_.retry(now), now);
   if (over()) return Built::kNothing;
+  if (rcv_.blocked()) return Built::kNoBuffer;  // what was reassembled needs a view first
 
   wire::TcpHeader probe;
   fill_sacks(probe);

@@ -192,6 +192,25 @@ TEST(Close, WhatWasNotReadIsThereAfterTheClose) {
   d.take_all();
 }
 
+TEST(Close, WhatWasNotReadIsThereAfterThePassiveClose) {
+  Dialogue d;
+  d.accept();
+  d.send({.seq = 1, .ack = 1, .bytes = 900, .fin = true});
+  d.expect(ack(902));
+  d.stack->shutdown_write(d.id, d.now);
+  d.expect({.seq = 1, .ack = 902, .fin = true});
+  d.send(ack(2, 902));
+  d.expect_event(EventKind::kReadable);
+  d.expect_event(EventKind::kPeerFin);
+  d.expect_event(EventKind::kSent);
+  d.expect_event(EventKind::kClosed);
+  d.expect_no_event();
+  d.expect_no_event();
+  EXPECT_EQ(d.read(), 900u);
+  d.expect_no_event();
+  EXPECT_EQ(d.stack->tuple(d.id), nullptr);
+}
+
 TEST(Close, FinIsRetransmitted) {
   Dialogue d;
   d.accept();

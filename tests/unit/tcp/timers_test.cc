@@ -285,6 +285,20 @@ TEST(ZeroWindow, APeerThatAnswersProbesIsNeverGivenUp) {
   d.expect_no_event();
 }
 
+TEST(ZeroWindow, AWindowThatShrankOverDataInFlightIsNoReasonToGiveUp) {
+  Dialogue d;
+  d.accept({.window_scale = std::nullopt, .window = 3000});
+  d.write(1000);
+  d.expect(data(1, 1000));
+  for (int i = 0; i < 40; ++i) {
+    d.send({.seq = 1, .ack = 1, .window = 0});
+    d.advance_to_output();
+    d.expect(data(1, 1000));
+  }
+  d.send({.seq = 1, .ack = 1001, .window = 3000});
+  d.expect_no_event();
+}
+
 TEST(ZeroWindow, APeerThatDoesNotAnswerIsGivenUp) {
   Dialogue d;
   d.accept({.window_scale = std::nullopt, .window = 0});
@@ -466,6 +480,19 @@ TEST(Events, WritableComesWhenAThirdIsFree) {
   d.send(ack(4381));
   d.expect_event(EventKind::kWritable);
   d.expect_no_event();
+}
+
+TEST(Events, WritableComesAlsoForAnOwnerThatOnlyLooked) {
+  ConnectionOptions options;
+  options.snd_buffer_bytes = 9000;
+  Dialogue d({}, options);
+  d.accept();
+  for (int i = 0; i < 5; ++i) d.write(1500);
+  EXPECT_EQ(d.stack->writable_bytes(d.id), 1500u);  // too little for what it has
+  d.take_all();
+  d.send(ack(1461));
+  d.send(ack(4381));
+  d.expect_event(EventKind::kWritable);
 }
 
 TEST(Events, AreHandedOutInAnyPortions) {
