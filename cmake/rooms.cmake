@@ -1,4 +1,5 @@
-# culvert_room(NAME [ROOT dir] [SOURCES ...] [PUBLIC headers...] [DEPS targets...] [PRIVATE_DEPS targets...] [EXCEPTIONS])
+# culvert_room(NAME [ROOT dir] [SOURCES ...] [PUBLIC headers...] [DEPS targets...] [PRIVATE_DEPS targets...]
+#              [EXCEPTIONS])
 #
 # A room is one folder and one library, culvert_<name>. PUBLIC lists the headers the room shows: they form its header
 # file set, and each is compiled alone. Without EXCEPTIONS the room is built without exceptions and RTTI.
