@@ -14,6 +14,7 @@ Value Value::of(uint64_t value) {
   out.number = value;
   return out;
 }
+Value Value::of(uint32_t value) { return of(uint64_t{value}); }
 Value Value::of(int64_t value) {
   Value out;
   out.kind = Kind::kSigned;
@@ -26,6 +27,7 @@ Value Value::of(std::string value) {
   out.text = std::move(value);
   return out;
 }
+Value Value::list() { return list({}); }
 Value Value::list(std::vector<Value> items) {
   Value out;
   out.kind = Kind::kList;

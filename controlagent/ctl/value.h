@@ -23,18 +23,17 @@ struct Value {
 
   static Value of(bool value);
   static Value of(uint64_t value);
-  static Value of(uint32_t value) { return of(uint64_t{value}); }
+  static Value of(uint32_t value);
   static Value of(int64_t value);
   static Value of(std::string value);
-  static Value list(std::vector<Value> items = {});
+  static Value list();
+  static Value list(std::vector<Value> items);
   static Value map();
 
   // Adds a key to a map; returns the map.
   Value& set(std::string key, Value value);
   template <class T>
-  Value& set(std::string key, T value) {
-    return set(std::move(key), of(std::move(value)));
-  }
+  Value& set(std::string key, T value);
   const Value* find(const std::string& key) const;  // null: a map without it, or no map
   // As a cell of a table: numbers in decimal, yes or no, lists joined by blanks, "-" for what is empty.
   std::string cell() const;
@@ -44,6 +43,11 @@ struct Value::Entry {
   std::string key;
   Value value;
 };
+
+template <class T>
+Value& Value::set(std::string key, T value) {
+  return set(std::move(key), of(std::move(value)));
+}
 
 // Two blanks of indentation, keys in their order, a newline at the end.
 std::string to_json(const Value& value);
