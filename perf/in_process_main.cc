@@ -3,18 +3,20 @@
 // Prints one JSON document of measures: bulk with large and with MTU-sized segments, 1 KB request and response, a new
 // stream on a warm tunnel. Each is repeated; median, lowest and highest are given. The bare AEAD speed of the same run
 // is the yardstick for bulk.
-#include <malloc.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "perf/in_process.h"
+#include "drivers/ethdev/eal.h"
+#include "tests/testkit/in_process_lab.h"
 
 namespace culvert::perf {
 namespace {
+
+using testkit::InProcessLab;
+using testkit::Tsc;
 
 using Json = nlohmann::ordered_json;
 
@@ -160,16 +162,24 @@ double new_stream_us(InProcessLab& lab, int rounds) {
 }
 
 int run(bool quick) {
-  // Heap buffers stay with the process: what is measured is Culvert, not malloc's trade with the kernel. A real node's
-  // buffers come from mempools.
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  // Buffers come from mempools, as in a real node.
+  ethdev::EalSettings settings;
+  settings.huge_pages = ethdev::HugePages::kNever;
+  settings.limits = testkit::kInProcessBuffers;
+  settings.pools = 6;
+  settings.file_prefix = "culvert-perf";
+  const auto eal = ethdev::Eal::start(settings);
+  if (!eal) {
+    std::fprintf(stderr, "culvert-perf-in-process: %s\n", eal.error().c_str());
+    return 1;
+  }
+  ethdev::register_thread();
   const int repeats = quick ? 3 : 7;
   const uint64_t bytes = quick ? 128u << 20 : 512u << 20;
   Json measures = Json::array();
   std::string aead_name;
   for (const bool large : {true, false}) {
-    InProcessLab lab({.large_segments = large});
+    InProcessLab lab({.large_segments = large, .mempools = true});
     aead_name = lab.aead_name();
     const Pair pair = connect(lab);
     bulk(lab, pair, 32 << 20);  // windows grow
@@ -203,7 +213,7 @@ int run(bool quick) {
     add("bytes_copied_per_byte", "both nodes", "ratio", {copied, copied, copied});
   }
   {
-    InProcessLab lab({});
+    InProcessLab lab({.mempools = true});
     const Pair pair = connect(lab);
     request_response_us(lab, pair, 1000);
     measures.push_back(row("request_response_1k", {{"end", "both nodes"}}, "CPU us",
@@ -211,7 +221,7 @@ int run(bool quick) {
                            repeats));
   }
   for (const uint32_t policies : {0u, 10'000u}) {
-    InProcessLab lab({.policies = policies});
+    InProcessLab lab({.mempools = true, .policies = policies});
     new_stream_us(lab, 200);
     measures.push_back(row("new_stream", {{"end", "both nodes"}, {"policies", policies}}, "CPU us",
                            repeat(repeats, [&] { return new_stream_us(lab, quick ? 1'000 : 4'000); }), repeats));

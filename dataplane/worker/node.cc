@@ -95,8 +95,10 @@ Result<std::unique_ptr<Node>, std::string> Node::make(const NodeConfig& config, 
                                                       bool mempools) {
   auto impl = std::make_unique<Impl>(config, clock, aead);
   if (config.workers > 1) impl->handover = std::make_unique<Handover>(config.workers, config.seed);
+  // Mempools have names of at most 25 characters, unique in the process, in which other nodes may live.
+  const std::string prefix = std::to_string(reinterpret_cast<uintptr_t>(impl.get()) >> 4) + "w";
   for (uint32_t i = 0; i < config.workers; ++i) {
-    auto pool = mempools ? BufferPool::on_mempools(("w" + std::to_string(i)).c_str(), config.buffers, SOCKET_ID_ANY)
+    auto pool = mempools ? BufferPool::on_mempools((prefix + std::to_string(i)).c_str(), config.buffers, SOCKET_ID_ANY)
                          : BufferPool::on_heap(config.buffers);
     if (!pool) {
       return std::string("not enough memory for the packet buffers: lower memory.buffers_mb or reserve huge pages");

@@ -13,7 +13,7 @@
 #include "tests/testkit/host.h"
 #include "worker/worker.h"
 
-namespace culvert::perf {
+namespace culvert::testkit {
 
 class Tsc {
  public:
@@ -21,9 +21,13 @@ class Tsc {
   static double per_second();  // measured once
 };
 
+// Of each of the four pools.
+inline constexpr PoolLimits kInProcessBuffers{.small = 16'384, .large = 8'192, .view = 65'536};
+
 struct LabOptions {
   bool large_segments = true;  // links take 64 KB segments; otherwise MTU 1500 without any offload
   bool same_node = false;
+  bool mempools = false;  // buffers from DPDK's mempools, as in a real node (EAL is up); otherwise from the heap
   uint32_t policies = 0;  // loaded on both nodes, none of them matches
 };
 
@@ -35,8 +39,8 @@ class InProcessLab {
 
   // One turn of everybody. Application work between turns is the caller's.
   void turn();
-  testkit::Host& client() { return *client_; }
-  testkit::Host& server() { return *server_; }
+  Host& client() { return *client_; }
+  Host& server() { return *server_; }
   worker::Node& node(size_t n) { return *nodes_[n]; }
   Endpoint server_endpoint() const { return {*IpAddress::parse("10.2.0.11"), 8080}; }
   Instant now() const { return now_; }
@@ -55,10 +59,10 @@ class InProcessLab {
   std::string aead_name_;
   std::array<std::unique_ptr<BufferPool>, 2> host_pools_;
   std::array<std::unique_ptr<worker::Node>, 2> nodes_;
-  std::unique_ptr<testkit::Host> client_, server_;
+  std::unique_ptr<Host> client_, server_;
   std::array<uint64_t, 2> node_ticks_{};
   uint64_t host_ticks_ = 0;
   Instant now_{};
 };
 
-}  // namespace culvert::perf
+}  // namespace culvert::testkit

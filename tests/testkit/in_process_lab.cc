@@ -1,4 +1,4 @@
-#include "perf/in_process.h"
+#include "tests/testkit/in_process_lab.h"
 
 #include <time.h>
 
@@ -8,11 +8,9 @@
 #include "snapshot/mesh_builder.h"
 #include "tests/testkit/test_ca.h"
 
-namespace culvert::perf {
+namespace culvert::testkit {
 
 namespace {
-
-constexpr PoolLimits kBuffers{.small = 16'384, .large = 8'192, .view = 65'536};
 
 Instant monotonic() {
   timespec t;
@@ -50,7 +48,7 @@ double Tsc::per_second() {
 class InProcessLab::Clock final : public worker::Clock {
  public:
   Instant now() override { return monotonic(); }
-  UnixTime calendar() override { return testkit::kTestNow; }
+  UnixTime calendar() override { return kTestNow; }
 };
 
 InProcessLab::InProcessLab(const LabOptions& options) : clock_(std::make_unique<Clock>()), now_(monotonic()) {
@@ -59,7 +57,7 @@ InProcessLab::InProcessLab(const LabOptions& options) : clock_(std::make_unique<
   if (!aead_) aead_ = std::make_unique<crypto::OpensslAead>();
   aead_name_ = aead_->name();
 
-  testkit::TestCa ca;
+  TestCa ca;
   snapshot::MeshBuilder builder;
   const char* addresses[2] = {"10.1.0.11", "10.2.0.11"};
   for (int i = 0; i < 2; ++i) {
@@ -91,12 +89,15 @@ InProcessLab::InProcessLab(const LabOptions& options) : clock_(std::make_unique<
     worker::NodeConfig config;
     config.name = "n" + std::to_string(n);
     config.seed = n + 1;
-    config.buffers = kBuffers;
+    config.buffers = kInProcessBuffers;
     config.routes = {{*Prefix::parse("10.0.0.0/8"), std::nullopt, "uplink0"}};
-    auto node = worker::Node::make(config, *clock_, *aead_, false);
+    auto node = worker::Node::make(config, *clock_, *aead_, options.mempools);
     DP_CHECK(node.ok());
     nodes_[n] = std::move(*node);
-    host_pools_[n] = BufferPool::on_heap(kBuffers);
+    host_pools_[n] = options.mempools
+                         ? BufferPool::on_mempools(("h" + std::to_string(n)).c_str(), kInProcessBuffers, SOCKET_ID_ANY)
+                         : BufferPool::on_heap(kInProcessBuffers);
+    DP_CHECK(host_pools_[n]);
   }
   auto wire = link::make_link_pair(link_config(1, options.large_segments), nodes_[0]->port_pool(),
                                    link_config(2, options.large_segments), nodes_[1]->port_pool());
@@ -119,14 +120,14 @@ InProcessLab::InProcessLab(const LabOptions& options) : clock_(std::make_unique<
     spec.addresses = {*IpAddress::parse(addresses[i])};
     spec.gateways = {gateway};
     DP_CHECK(node.attach(spec, std::move(pair.b)).ok());
-    testkit::HostConfig host;
+    HostConfig host;
     host.name = spec.id;
     host.addresses = {Prefix::host(spec.addresses[0])};
     host.gateways = {gateway};
     host.listening = {8080};
     host.tso_bytes_max = options.large_segments ? 65'535 : 0;
     host.seed = 100 + i;
-    (i == 0 ? client_ : server_) = std::make_unique<testkit::Host>(host, *host_pools_[i], std::move(pair.a), now_);
+    (i == 0 ? client_ : server_) = std::make_unique<Host>(host, *host_pools_[i], std::move(pair.a), now_);
   }
   for (size_t n = 0; n < 2; ++n) {
     auto credentials = std::make_shared<worker::CredentialMap>();
@@ -168,4 +169,4 @@ void InProcessLab::reset_clocks() {
   host_ticks_ = 0;
 }
 
-}  // namespace culvert::perf
+}  // namespace culvert::testkit
