@@ -14,6 +14,8 @@ from labkit import plan as p
 from labkit.system import LabError, run
 
 UP_SECONDS = 30
+# A program that was started that often meanwhile will not stay.
+STARTS_MAX = 6
 # 2 MB pages for both nodes' packet buffers, and what EAL keeps beside them.
 HUGE_PAGES = len(p.NODES) * (configs.BUFFERS_MB + 64) // 2
 LOG_TAIL_LINES = 12
@@ -88,12 +90,24 @@ class Lab:
         deadline = time.monotonic() + UP_SECONDS
         missing = "the supervisor has not started"
         while time.monotonic() < deadline:
+            missing = self._hopeless()
+            if missing is not None:
+                break
             missing = self._missing()
             if missing is None:
                 return
             time.sleep(0.2)
         say(self.log_tail())
-        raise LabError(f"lab '{self.plan.name}' did not come up within {UP_SECONDS} s: {missing}")
+        raise LabError(f"lab '{self.plan.name}' did not come up (see above): {missing}")
+
+    def _hopeless(self):
+        """A program that ends again and again, in one sentence; None if there is none."""
+        with contextlib.suppress(LabError):
+            for node, programs in self.ask({"do": "status"}).items():
+                for name, program in programs.items():
+                    if program["starts"] >= STARTS_MAX:
+                        return f"culvert-{name} of {node} was started {program['starts']} times and does not stay"
+        return None
 
     def _missing(self):
         """What the lab is still waiting for, in one sentence; None when it is complete."""

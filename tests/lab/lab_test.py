@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -20,20 +21,24 @@ def lab(*words, timeout=60):
     return subprocess.run([LAB, *words], capture_output=True, text=True, timeout=timeout, check=False)
 
 
+OURS = ("t-", "quickstart")  # names of the labs that these tests make; another lab may be up beside them
+
+
 def traces():
     """What a lab could leave behind on this machine."""
     netns = pathlib.Path("/run/netns")
     mounts = [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
     return {
-        "namespaces": sorted(entry.name for entry in netns.glob("culvert-*")) if netns.exists() else [],
-        "mounts": sorted(mount for mount in mounts if mount.startswith("/run")),
+        "namespaces": [entry.name for entry in netns.glob("culvert-*") if entry.name[8:].startswith(OURS)],
+        "mounts": [mount for mount in mounts if mount.startswith("/run/netns/culvert-") and mount[19:].startswith(OURS)],
+        "/run/netns": netns.exists(),
         "interfaces": sorted(os.listdir("/sys/class/net")),
-        "state": sorted(entry.name for entry in b.p.STATE_ROOT.iterdir()) if b.p.STATE_ROOT.exists() else [],
+        "state": [entry.name for entry in b.p.STATE_ROOT.glob("*") if entry.name.startswith(OURS)],
         "huge pages": b.system.HUGE_PAGES.read_text(encoding="ascii") if b.system.HUGE_PAGES.exists() else "",
         "sysctls": subprocess.run(["sysctl", "-a", "--pattern", r"^net\.(ipv4\.ip_forward|ipv6\.conf|bridge)"],
                                   capture_output=True, text=True, check=False).stdout,
         "processes": sorted(words for words in _command_lines()
-                            if any(part in words for part in ("culvert-dataplane", "culvert-agent", "labkit"))),
+                            if re.search(r"/run/culvert-lab/(t-|quickstart)|supervisor.py (t-|quickstart)", words)),
     }
 
 
@@ -54,9 +59,10 @@ class Lab(unittest.TestCase):
         self.assertEqual(up.returncode, 0, up.stderr)
         self.assertIn("is up", up.stdout)
         # Something that a user forgot.
-        subprocess.Popen([LAB, "exec", "--name", "t-trace", "n1-p1", "--", "sleep", "1000"])
-        time.sleep(0.5)
-        down = lab("down", "--name", "t-trace")
+        with subprocess.Popen([LAB, "exec", "--name", "t-trace", "n1-p1", "--", "sleep", "1000"]) as forgotten:
+            time.sleep(0.5)
+            down = lab("down", "--name", "t-trace")
+            forgotten.wait(10)
         self.assertEqual(down.returncode, 0, down.stderr)
         self.assertEqual(traces(), before)
         again = lab("down", "--name", "t-trace")
@@ -106,15 +112,14 @@ class Lab(unittest.TestCase):
         # exec passes on output and status; kill keeps a program down as long as it says; logs show both programs.
         done = lab("exec", "--name", "t-status", "n2-p1", "--", "sh", "-c", "echo here; exit 7")
         self.assertEqual((done.returncode, done.stdout), (7, "here\n"))
-        killed = lab("kill", "--name", "t-status", "n1", "agent", "--hold", "2")
+        killed = lab("kill", "--name", "t-status", "n1", "agent", "--hold", "5")
         self.assertEqual(killed.returncode, 0, killed.stderr)
-        time.sleep(1)
-        pids = json.loads(lab("status", "--name", "t-status", "-o", "json").stdout)["nodes"][0]["pids"]
-        self.assertIsNone(pids["agent"])
-        self.assertEqual(pids["dataplane"], status["nodes"][0]["pids"]["dataplane"])
-        time.sleep(2)
-        pids = json.loads(lab("status", "--name", "t-status", "-o", "json").stdout)["nodes"][0]["pids"]
-        self.assertIsNotNone(pids["agent"])
+
+        def pids():
+            return json.loads(lab("status", "--name", "t-status", "-o", "json").stdout)["nodes"][0]["pids"]
+
+        self.assertEqual(pids(), {"agent": None, "dataplane": status["nodes"][0]["pids"]["dataplane"]})
+        b.wait_for(lambda: pids()["agent"], 15, "the agent was not started again")
         logs = lab("logs", "--name", "t-status", "n1").stdout
         self.assertIn("==> dataplane <==", logs)
         self.assertIn("==> agent <==", logs)
@@ -133,6 +138,7 @@ class Lab(unittest.TestCase):
 
     def test_a_lab_that_cannot_come_up_says_why_and_leaves_nothing(self):
         before = traces()
+        self.addCleanup(lab, "down", "--name", "t-broken")
         broken = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory())) / "n1.yaml"
         broken.write_text("workers: {cuont: 1}\n", encoding="ascii")
         done = lab("up", "--name", "t-broken", "--bin", b.BIN, "--no-huge", "--config-dir", str(broken.parent))

@@ -106,7 +106,7 @@ def mesh(policies, selected_by=()):
 
 class Policies(unittest.TestCase):
     def setUp(self):
-        server = BED.server("n2-p1", PORT, b.echo)
+        server = BED.server("n2-p1", PORT, b.echo, resets=True)  # a policy that changes ends streams
         server.__enter__()
         self.addCleanup(server.__exit__, None, None, None)
 
