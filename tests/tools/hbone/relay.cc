@@ -136,7 +136,13 @@ bool Relay::step(Instant now) {
   }
   local_.set_reads(established_ && !sent_end_ && session_.writable_bytes(ref_) > 0);
   if (!established_) return false;
-  bool moved = local_.is_echo() ? move_echo(now) : (move_down(now) | move_up());
+  bool moved = false;
+  if (local_.is_echo()) {
+    moved = move_echo(now);
+  } else {
+    moved = move_down(now);
+    moved = move_up() || moved;
+  }
   if (local_.failed()) {
     end("reset", "local end was reset");
     return true;

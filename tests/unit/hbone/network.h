@@ -135,7 +135,8 @@ class Network {
     const Instant end = now + limit;
     for (;;) {
       for (bool busy = true; busy;) {
-        busy = client.turn(now) | server.turn(now);
+        busy = client.turn(now);
+        busy = server.turn(now) || busy;
         if (until && until()) return true;
       }
       Instant next = std::min({client.tcp->next_deadline(), server.tcp->next_deadline(),

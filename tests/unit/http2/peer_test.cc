@@ -330,7 +330,20 @@ TEST(Peer, GoawayResetsStreamsItDidNotTake) {
   peer.end->release(*second);
 }
 
-TEST(Peer, DrainingRefusesStreamsThatComeAfterTheFinalGoaway) {
+TEST(Peer, DrainingServesStreamsThatCrossTheFirstGoaway) {
+  OpenServer peer;
+  peer.end->drain(peer.now);
+  peer.collect();
+  EXPECT_EQ(peer.take_goaway(), "2147483647 NO_ERROR");
+  peer.send(headers(3, kConnect));
+  EXPECT_THAT(peer.end.events(), ElementsAre("3 headers"));
+  const auto ping = peer.take(6);
+  ASSERT_TRUE(ping);
+  peer.send(frame(6, kAck, 0, ping->payload));
+  EXPECT_EQ(peer.take_goaway(), "3 NO_ERROR");
+}
+
+TEST(Peer, DrainingTakesNoStreamsAfterTheFinalGoaway) {
   OpenServer peer;
   peer.end->drain(peer.now);
   peer.collect();

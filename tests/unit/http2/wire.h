@@ -106,7 +106,8 @@ class Pair {
   // Moves bytes both ways until neither side has any left to send. Each way can be shut.
   void run() {
     for (bool moved = true; moved;) {
-      moved = move(client, to_server, server) | move(server, to_client, client);
+      moved = move(client, to_server, server);
+      moved = move(server, to_client, client) || moved;
     }
   }
   void advance(Duration by) {
