@@ -78,6 +78,10 @@ int run(const config::Config& config) {
   set_log_level(config.log.level);
   const sigset_t signals = block_signals();
 
+  if (config.workers.count != 1) {
+    log_error("workers.count: one worker is what this version runs, not " + std::to_string(config.workers.count));
+    return kUsage;
+  }
   ethdev::EalSettings settings;
   settings.huge_pages = huge_pages_of(config.memory.huge_pages);
   settings.limits = buffers_of(config);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What ends badly at one end is a reset at the other, within a second: never a hang, never a clean end (D23)."""
 
+import select
 import socket
 import time
 import unittest
@@ -84,7 +85,9 @@ class Resets(unittest.TestCase):
                 near, far = self.established(client, server, address, 7103)
                 far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
                 far.sendall(b"x" * (8 << 10))
-                near.sendall(b"y" * (256 << 10))  # unread at the far end: its close is a reset
+                near.sendall(b"y" * (256 << 10))
+                # Unread bytes at the far end make its close a reset; without any it would be a FIN first.
+                self.assertTrue(select.select([far], [], [], 5)[0], "nothing arrived at the far end")
                 cause = time.monotonic()
                 far.close()
                 self.assertReset(near, cause)
