@@ -30,7 +30,8 @@ def traces():
     mounts = [line.split()[1] for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
     return {
         "namespaces": [entry.name for entry in netns.glob("culvert-*") if entry.name[8:].startswith(OURS)],
-        "mounts": [mount for mount in mounts if mount.startswith("/run/netns/culvert-") and mount[19:].startswith(OURS)],
+        "mounts": [mount for mount in mounts
+                   if mount.startswith("/run/netns/culvert-") and mount[19:].startswith(OURS)],
         "/run/netns": netns.exists(),
         "interfaces": sorted(os.listdir("/sys/class/net")),
         "state": [entry.name for entry in b.p.STATE_ROOT.glob("*") if entry.name.startswith(OURS)],
