@@ -81,9 +81,9 @@ class Uplink(unittest.TestCase):
         sealed = {name: counter("n1", name) for name in ("tls_record_ipsec_mb_sealed", "tls_record_openssl_sealed")}
         opened = {name: counter("n2", name) for name in ("tls_record_ipsec_mb_opened", "tls_record_openssl_opened")}
         with BED.server("n2-p1", 7502, lambda stream, _peer: heard.append(b.receive_all(stream))):
-            with BED.connect("n1-p1", "10.2.0.11", 7502, 120) as stream:
+            with BED.connect("n1-p1", "10.2.0.11", 7502, 240) as stream:
                 sent = b.send_pattern(stream, GIB)
-            b.wait_for(lambda: heard, 120, "the server did not see the end")
+            b.wait_for(lambda: heard, 240, "the server did not see the end")
         self.assertEqual(heard, [(GIB, sent)])
         after = self.port("n1")
         self.assertGreaterEqual(int(after["tx_bytes"]) - int(before["tx_bytes"]), GIB)

@@ -12,6 +12,9 @@ Quirks tap_quirks() {
   // pmd_tx_burst compares a segment with its Ethernet header to the MTU, which does not count that header: segments
   // that fill the MTU are never sent, and block the queue.
   q.tx_offloads_refused = RTE_ETH_TX_OFFLOAD_TCP_TSO;
+  // tap_tx_l4_cksum adds up a packet's segments as if each began at an even offset: behind one of odd length the
+  // checksum is wrong, and the peer drops the packet. Ours are sums over pieces of TLS records, often odd.
+  q.tx_offloads_refused |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
   return q;
 }
 
