@@ -161,7 +161,11 @@ ConnectResponse parse_response(std::span<const http2::Header> fields) {
   std::vector<std::string_view> baggage;
   for (const http2::Header& field : fields) {
     if (field.name == ":status" && field.value.size() == 3) {
-      std::from_chars(field.value.data(), field.value.data() + field.value.size(), response.status);
+      // Three digits (RFC 9110 15), or it is none.
+      const char* end = field.value.data() + field.value.size();
+      uint16_t status = 0;
+      const auto [stopped, error] = std::from_chars(field.value.data(), end, status);
+      response.status = error == std::errc{} && stopped == end && status >= 100 ? status : 0;
     } else if (field.name == "baggage") {
       baggage.push_back(field.value);
     }
