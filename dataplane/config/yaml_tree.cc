@@ -163,6 +163,18 @@ const YamlNode* YamlNode::find(std::string_view key) const {
   return nullptr;
 }
 
+namespace {
+
+// yaml-cpp quotes the character it stumbled over as it is; a problem is one line of text.
+std::string printable(std::string text) {
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+}  // namespace
+
 Result<YamlNode, YamlProblem> parse_yaml(std::string_view text) {
   std::istringstream stream{std::string(text)};
   try {
@@ -178,9 +190,9 @@ Result<YamlNode, YamlProblem> parse_yaml(std::string_view text) {
   } catch (const Refused& refused) {
     return refused.problem;
   } catch (const YAML::Exception& error) {
-    return YamlProblem{line_of(error.mark), "not YAML: " + error.msg};
+    return YamlProblem{line_of(error.mark), "not YAML: " + printable(error.msg)};
   } catch (const std::exception& error) {
-    return YamlProblem{0, std::string("cannot be read: ") + error.what()};
+    return YamlProblem{0, "cannot be read: " + printable(error.what())};
   }
 }
 

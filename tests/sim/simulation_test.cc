@@ -60,7 +60,9 @@ TEST(Simulation, DeliversEveryByteOnceOrFailsOnBothSidesOverAThousandSeeds) {
   }
   EXPECT_GT(totals.complete, totals.failed * 3);  // one fault a run: most flows live through it
   EXPECT_GT(totals.failed, kSeeds / 4);           // and it is a fault
+  // Some are reached once in hundreds of seeds.
   for (const Counter counter : kReached) {
+    if (kSeeds < 1000) break;
     EXPECT_GT(totals[counter], 0u) << name_of(counter) << " was never reached";
   }
 }
