@@ -108,6 +108,12 @@ int run(const config::Config& config) {
     return kCannotStart;
   }
 
+  // Everything that needs a privilege is open; threads started from here on inherit none.
+  if (const auto dropped = drop_all_capabilities(); !dropped) {
+    log_error(dropped.error());
+    return kCannotStart;
+  }
+
   control::ServerOptions options;
   options.socket = config.control.socket;
   options.descriptors = config.control.descriptors;
@@ -118,11 +124,6 @@ int run(const config::Config& config) {
   auto server = control::Server::start(options, **host, clock);
   if (!server) {
     log_error(server.error());
-    return kCannotStart;
-  }
-  // Everything that needs a privilege is open; threads started from here on inherit none.
-  if (const auto dropped = drop_all_capabilities(); !dropped) {
-    log_error(dropped.error());
     return kCannotStart;
   }
   const auto mode =

@@ -223,7 +223,9 @@ StatusRow Node::status(Duration patience) {
   const Instant now = impl_->clock.now();
   for (const auto& worker : impl_->workers) {
     row.worker_silence.push_back(now - worker->heartbeat());
-    row.poll_modes.push_back(worker->polls_ports()
+    const bool always = worker->poll_mode() == PollMode::kAlways;
+    row.poll_modes.push_back(always ? "always: looks at its ports without a pause"
+                             : worker->polls_ports()
                                  ? "adaptive: some ports have no receive interrupt and are looked at every 500 us"
                                  : "adaptive: blocks on its ports when idle");
   }

@@ -252,6 +252,7 @@ Instant Worker::next_deadline() const {
 }
 
 void Worker::run(std::stop_token stop, PollMode mode) {
+  mode_.store(mode, std::memory_order_relaxed);
   // The kernel may delay a wake-up by the timer slack, 50 us by default: as much as a whole request takes.
   prctl(PR_SET_TIMERSLACK, 1'000, 0, 0, 0);
   const std::stop_callback wake(stop, [this] { mailbox_.wake(); });

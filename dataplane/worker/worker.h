@@ -53,6 +53,8 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   LogRing& log() { return log_; }
   const Counters& counters() const { return counters_; }
   Instant heartbeat() const { return Instant{Duration{heartbeat_.load(std::memory_order_relaxed)}}; }
+  // How run() idles.
+  PollMode poll_mode() const { return mode_.load(std::memory_order_relaxed); }
   // True once a port without a receive interrupt is driven: it idles by looking every port::kIdlePollInterval.
   bool polls_ports() const { return polled_ports_.load(std::memory_order_relaxed); }
 
@@ -97,8 +99,9 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   std::vector<InterfaceId> polled_;    // interfaces without a descriptor to wait for
   std::vector<InterfaceId> proxying_;  // uplinks that answer for pods
   std::map<InterfaceId, std::vector<IpAddress>> pod_addresses_;
-  std::atomic<int64_t> heartbeat_{0};      // written by the worker, read by control
-  std::atomic<bool> polled_ports_{false};  // written by the worker, read by control
+  std::atomic<int64_t> heartbeat_{0};                // written by the worker, read by control
+  std::atomic<PollMode> mode_{PollMode::kAdaptive};  // written by run(), read by control
+  std::atomic<bool> polled_ports_{false};            // written by the worker, read by control
 };
 
 }  // namespace culvert::worker
