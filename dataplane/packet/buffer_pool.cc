@@ -113,6 +113,17 @@ rte_mbuf* BufferPool::take_heap(BufferKind kind, uint32_t room) {
   return m;
 }
 
+rte_mbuf* BufferPool::show(rte_mbuf* segment, uint32_t offset, uint32_t bytes) {
+  rte_mbuf* view = tag(segment).pool->take_segment(BufferKind::kView);
+  if (!view) return nullptr;
+  rte_pktmbuf_attach(view, segment);
+  view->data_off = static_cast<uint16_t>(segment->data_off + offset);
+  view->data_len = static_cast<uint16_t>(bytes);
+  view->pkt_len = bytes;
+  view->ol_flags = RTE_MBUF_F_INDIRECT;  // offload requests belong to the packet, not to its bytes
+  return view;
+}
+
 void BufferPool::give_segment(rte_mbuf* segment) {
   segment->next = nullptr;
   segment->nb_segs = 1;

@@ -98,13 +98,8 @@ Packet ByteQueue::take_front(uint32_t bytes) {
   }
   rte_mbuf* straddling = nullptr;
   if (left > 0) {
-    straddling = BufferPool::tag(m).pool->take_segment(BufferKind::kView);
+    straddling = BufferPool::show(m, 0, left);
     if (!straddling) return {};
-    rte_pktmbuf_attach(straddling, m);
-    straddling->data_off = m->data_off;
-    straddling->data_len = static_cast<uint16_t>(left);
-    straddling->pkt_len = left;
-    straddling->ol_flags = RTE_MBUF_F_INDIRECT;
     m->data_off = static_cast<uint16_t>(m->data_off + left);
     m->data_len = static_cast<uint16_t>(m->data_len - left);
     ++segments;
@@ -139,17 +134,12 @@ Packet ByteQueue::view(uint64_t offset, uint32_t bytes) {
   uint16_t segments = 0;
   uint64_t skip = offset - at;
   for (;;) {
-    rte_mbuf* v = BufferPool::tag(m).pool->take_segment(BufferKind::kView);
+    const auto take = static_cast<uint32_t>(std::min<uint64_t>(left, m->data_len - skip));
+    rte_mbuf* v = BufferPool::show(m, static_cast<uint32_t>(skip), take);
     if (!v) {
       Packet::adopt(first).reset();
       return {};
     }
-    const auto take = static_cast<uint32_t>(std::min<uint64_t>(left, m->data_len - skip));
-    rte_pktmbuf_attach(v, m);
-    v->data_off = static_cast<uint16_t>(m->data_off + skip);
-    v->data_len = static_cast<uint16_t>(take);
-    v->pkt_len = take;
-    v->ol_flags = RTE_MBUF_F_INDIRECT;
     if (last) {
       last->next = v;
     } else {

@@ -116,14 +116,9 @@ Packet Packet::view(uint32_t offset, uint32_t bytes) const {
       offset -= m->data_len;
       continue;
     }
-    rte_mbuf* v = BufferPool::tag(m).pool->take_segment(BufferKind::kView);
-    if (!v) return {};
     const uint32_t take = bytes < m->data_len - offset ? bytes : m->data_len - offset;
-    rte_pktmbuf_attach(v, m);
-    v->data_off = static_cast<uint16_t>(m->data_off + offset);
-    v->data_len = static_cast<uint16_t>(take);
-    v->pkt_len = take;
-    v->ol_flags = RTE_MBUF_F_INDIRECT;  // offload requests belong to the packet, not to its bytes
+    rte_mbuf* v = BufferPool::show(m, offset, take);
+    if (!v) return {};
     if (!last) {
       result.head_ = v;
     } else {
@@ -167,13 +162,8 @@ Packet Packet::split_front(uint32_t bytes) {
   }
   rte_mbuf* straddling = nullptr;
   if (left > 0) {
-    straddling = BufferPool::tag(m).pool->take_segment(BufferKind::kView);
+    straddling = BufferPool::show(m, 0, left);
     if (!straddling) return {};
-    rte_pktmbuf_attach(straddling, m);
-    straddling->data_off = m->data_off;
-    straddling->data_len = static_cast<uint16_t>(left);
-    straddling->pkt_len = left;
-    straddling->ol_flags = RTE_MBUF_F_INDIRECT;
     m->data_off = static_cast<uint16_t>(m->data_off + left);
     m->data_len = static_cast<uint16_t>(m->data_len - left);
   }

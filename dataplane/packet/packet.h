@@ -177,6 +177,8 @@ class BufferPool {
 
   // Raw segments, for Packet and for drivers.
   rte_mbuf* take_segment(BufferKind kind);
+  // A view segment of [offset, offset + bytes) of another segment, from that segment's own pool; null when it has none.
+  static rte_mbuf* show(rte_mbuf* segment, uint32_t offset, uint32_t bytes);
   static void give_segment(rte_mbuf* segment);  // one reference to one segment
   static BufferTag& tag(rte_mbuf* segment) { return *static_cast<BufferTag*>(rte_mbuf_to_priv(segment)); }
 

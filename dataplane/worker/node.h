@@ -19,6 +19,7 @@
 #include "hbone/tunnels.h"
 #include "identity/credentials.h"
 #include "port/port.h"
+#include "proxy/proxy.h"
 #include "snapshot/mesh.h"
 #include "telemetry/counters.h"
 #include "tls/aead.h"
@@ -28,7 +29,7 @@
 namespace culvert::worker {
 
 // The credentials in force, by identity. Immutable; published as a whole.
-using CredentialMap = std::map<identity::SpiffeId, std::shared_ptr<const identity::Credentials>>;
+using CredentialMap = proxy::CredentialMap;
 
 // Certificate time and packet time: real clocks in a process, one virtual clock in simulation.
 class Clock {
