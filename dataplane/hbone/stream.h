@@ -36,6 +36,7 @@ enum class Loss : uint8_t {
   kTruncated,       // TCP or TLS ended without close_notify, or GOAWAY and end with the stream still open (D23)
   kGoaway,          // the peer's GOAWAY refused the stream: it was not processed
   kClosed,          // we closed the tunnel: detach, drain deadline, shutdown
+  kRevoked,         // a CRL names a certificate of the peer: at the handshake, or since a newer CRL came
   kNoMemory,        // a bound of this node was reached
 };
 std::string_view name_of(Loss loss);

@@ -45,6 +45,8 @@ std::string_view name_of(Loss loss) {
       return "refused by GOAWAY";
     case Loss::kClosed:
       return "closed";
+    case Loss::kRevoked:
+      return "peer certificate revoked";
     case Loss::kNoMemory:
       return "no memory";
   }
