@@ -76,7 +76,8 @@ Agent::Agent(std::string config_path, config::Overrides overrides, config::Loade
       loaded_(std::move(loaded)),
       log_(log),
       config_watch_(config_path_, monotonic_now()),
-      southbound_(options_of(loaded_.config), links, signer(), log) {
+      mesh_(loaded_.config.node.name, {reconcile::Source::kFile}),
+      southbound_(options_of(loaded_.config), mesh_, links, signer(), log) {
   if (!loaded_.config.mesh.file.empty()) mesh_watch_.emplace(loaded_.config.mesh.file, monotonic_now());
 }
 
@@ -104,7 +105,7 @@ void Agent::start() {
     read_mesh();
   } else {
     log_.warn("mesh.file is not set: the mesh is empty");
-    southbound_.set_mesh(std::make_shared<reconcile::Mesh>());
+    mesh_.complete(reconcile::Source::kFile);
   }
   tell_links();
   southbound_.start();
@@ -144,7 +145,7 @@ void Agent::read_mesh() {
   log_.info(loaded_.config.mesh.file + " read: " + count(file->mesh.workloads.size(), "workload") + ", " +
             count(file->mesh.services.size(), "service") + ", " + std::to_string(file->mesh.policies.size()) +
             (file->mesh.policies.size() == 1 ? " policy" : " policies"));
-  southbound_.set_mesh(std::make_shared<reconcile::Mesh>(std::move(file->mesh)));
+  mesh_.replace(reconcile::Source::kFile, std::move(file->mesh));
 }
 
 void Agent::read_config() {

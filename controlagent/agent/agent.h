@@ -49,6 +49,7 @@ class Agent {
   log::Log& log_;
   local::FileWatch config_watch_;
   std::optional<local::FileWatch> mesh_watch_;
+  reconcile::MeshStore mesh_;
   southbound::Southbound southbound_;
 };
 

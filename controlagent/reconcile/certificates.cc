@@ -40,12 +40,12 @@ WallClock renewal(const CertificateStatus& status) {
   return status.not_before + life / 2 - milliseconds{early};
 }
 
-CertificatePlan plan(const std::vector<CertificateStatus>& known, const std::optional<std::set<std::string>>& meshed,
+CertificatePlan plan(const std::vector<CertificateStatus>& known, const std::function<bool(const std::string&)>& meshed,
                      const CertificateRetries& retries, WallClock now) {
   CertificatePlan out;
   std::vector<std::string> renew;
   for (const CertificateStatus& status : known) {
-    if (!status.attached || (meshed && !meshed->contains(status.identity))) {
+    if (!status.attached || (meshed && !meshed(status.identity))) {
       // An attached workload outside of the mesh has nothing to forget.
       if (!status.attached || status.valid) out.forget.push_back(status.identity);
       continue;
@@ -58,15 +58,6 @@ CertificatePlan plan(const std::vector<CertificateStatus>& known, const std::opt
     }
   }
   out.request.insert(out.request.end(), renew.begin(), renew.end());
-  return out;
-}
-
-std::set<std::string> meshed_identities(const Mesh& mesh) {
-  std::set<std::string> out;
-  for (const auto& [uid, workload] : mesh.workloads) {
-    if (workload.tunnel != Tunnel::kHbone && !workload.native_tunnel) continue;
-    if (auto identity = workload.identity()) out.insert(std::move(*identity));
-  }
   return out;
 }
 

@@ -3,14 +3,13 @@
 // twentieth of its life earlier, so that the identities of a node that started together do not stay in step.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "base/time.h"
-#include "reconcile/mesh.h"
 
 namespace culvert::reconcile {
 
@@ -51,14 +50,12 @@ struct CertificatePlan {
   std::optional<WallClock> next;     // when time alone will change the plan
 };
 
-// `meshed`: identities of workloads that speak HBONE; none while no mesh is known, and then attached alone counts.
-CertificatePlan plan(const std::vector<CertificateStatus>& known, const std::optional<std::set<std::string>>& meshed,
+// `meshed`: whether an identity is one of a workload that speaks HBONE; empty while no mesh is known, and then attached
+// alone counts.
+CertificatePlan plan(const std::vector<CertificateStatus>& known, const std::function<bool(const std::string&)>& meshed,
                      const CertificateRetries& retries, WallClock now);
 
 // When this certificate is to be renewed: the same for the same certificate, wherever it is asked.
 WallClock renewal(const CertificateStatus& status);
-
-// Identities of the workloads that speak HBONE, or will as a native tunnel (reference 15.3).
-std::set<std::string> meshed_identities(const Mesh& mesh);
 
 }  // namespace culvert::reconcile

@@ -21,6 +21,11 @@ void collect(const std::map<std::string, Record>& table, const std::set<std::str
 
 }  // namespace
 
+std::optional<std::string> Workload::identity() const {
+  if (trust_domain.empty() || name_space.empty() || service_account.empty()) return std::nullopt;
+  return "spiffe://" + trust_domain + "/ns/" + name_space + "/sa/" + service_account;
+}
+
 size_t MeshDelta::size() const {
   return workloads.size() + services.size() + policies.size() + removed_workloads.size() + removed_services.size() +
          removed_policies.size();

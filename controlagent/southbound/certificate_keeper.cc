@@ -27,24 +27,13 @@ CertificateStatus status_of(const api::CertificateState& state) {
 
 }  // namespace
 
-void CertificateKeeper::set_meshed(std::set<std::string> identities) {
-  {
-    const std::lock_guard lock(meshed_mutex_);
-    meshed_ = std::move(identities);
-  }
-  wake();
-}
-
 Instant CertificateKeeper::turn(const SessionPtr& session, Instant now) {
   if (session == nullptr) return kNever;
   const auto stub = api::Certificates::NewStub(session->channel);
   const auto known = list(*session, *stub);
   if (!known) return now + 1s;
-  std::optional<std::set<std::string>> meshed;
-  {
-    const std::lock_guard lock(meshed_mutex_);
-    meshed = meshed_;
-  }
+  std::function<bool(const std::string&)> meshed;
+  if (mesh_.is_known()) meshed = [this](const std::string& identity) { return mesh_.is_meshed(identity); };
   const reconcile::CertificatePlan plan = reconcile::plan(*known, meshed, retries_, wall_clock());
   for (const std::string& identity : plan.forget) forget(*session, *stub, identity);
   for (const std::string& identity : plan.request) {

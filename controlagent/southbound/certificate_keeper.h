@@ -4,13 +4,13 @@
 
 #include <atomic>
 #include <optional>
-#include <set>
 #include <string>
 
 #include "base/random.h"
 #include "control/api/certificates.grpc.pb.h"
 #include "log/log.h"
 #include "reconcile/certificates.h"
+#include "reconcile/mesh_store.h"
 #include "southbound/keeper.h"
 #include "southbound/southbound.h"
 
@@ -18,10 +18,10 @@ namespace culvert::southbound {
 
 class CertificateKeeper final : public Keeper {
  public:
-  CertificateKeeper(Sign sign, log::Log& log) : sign_(std::move(sign)), log_(log), random_(kernel_seed()) {}
+  // `mesh` outlives it: which identities speak HBONE, once it is known. Whoever changes those calls wake().
+  CertificateKeeper(const reconcile::MeshStore& mesh, Sign sign, log::Log& log)
+      : mesh_(mesh), sign_(std::move(sign)), log_(log), random_(kernel_seed()) {}
 
-  // Identities that speak HBONE, once a mesh is known.
-  void set_meshed(std::set<std::string> identities);
   uint64_t installed() const { return installed_; }
 
  protected:
@@ -35,10 +35,9 @@ class CertificateKeeper final : public Keeper {
                                                    const std::string& identity);
   void forget(const Session& session, api::Certificates::Stub& stub, const std::string& identity);
 
+  const reconcile::MeshStore& mesh_;
   const Sign sign_;
   log::Log& log_;
-  std::mutex meshed_mutex_;
-  std::optional<std::set<std::string>> meshed_;
 
   // The keeper's thread only.
   Random random_;

@@ -8,6 +8,13 @@ namespace {
 // Well below kMessageBytesMax, so that the record that fills a chunk always fits.
 constexpr size_t kChunkBytes = 512 * 1024;
 
+// A change on its own is pushed at once. Those of a busy mesh share transactions, since each publication makes every
+// worker look at its live streams again.
+constexpr Duration kBetweenPushes = 5ms;
+
+// Changes are told at most this often, in sums.
+constexpr Duration kTellEvery = 1s;
+
 // A mesh whose every record is refused is one mistake, not a thousand lines.
 constexpr int kRejectionsLogged = 20;
 
@@ -45,26 +52,26 @@ size_t put(Message* into, Message message) {
   return into->ByteSizeLong();
 }
 
-bool send(MeshStream& stream, const reconcile::MeshDifference& difference, const std::string& version, bool full) {
+bool send(MeshStream& stream, const reconcile::MeshDelta& delta, const std::string& version, bool full) {
   api::MeshUpdate begin;
   begin.mutable_begin()->set_version(version);
   begin.mutable_begin()->set_full(full);
   if (!stream.write(begin)) return false;
   Chunks chunks(stream);
   using Chunk = api::MeshChunk;
-  const bool sent = chunks.add_all(difference.policies, [](Chunk& c, const auto* r) {
+  const bool sent = chunks.add_all(delta.policies, [](Chunk& c, const auto& r) {
     return put(c.add_policies(), to_api(*r));
-  }) && chunks.add_all(difference.services, [](Chunk& c, const auto* r) {
+  }) && chunks.add_all(delta.services, [](Chunk& c, const auto& r) {
     return put(c.add_services(), to_api(*r));
-  }) && chunks.add_all(difference.workloads, [](Chunk& c, const auto* r) {
+  }) && chunks.add_all(delta.workloads, [](Chunk& c, const auto& r) {
     return put(c.add_workloads(), to_api(*r));
-  }) && chunks.add_all(difference.removed_policies, [](Chunk& c, const std::string& name) {
+  }) && chunks.add_all(delta.removed_policies, [](Chunk& c, const std::string& name) {
     c.add_removed_policies(name);
     return name.size();
-  }) && chunks.add_all(difference.removed_services, [](Chunk& c, const std::string& name) {
+  }) && chunks.add_all(delta.removed_services, [](Chunk& c, const std::string& name) {
     c.add_removed_services(name);
     return name.size();
-  }) && chunks.add_all(difference.removed_workloads, [](Chunk& c, const std::string& name) {
+  }) && chunks.add_all(delta.removed_workloads, [](Chunk& c, const std::string& name) {
     c.add_removed_workloads(name);
     return name.size();
   }) && chunks.flush();
@@ -75,46 +82,38 @@ bool send(MeshStream& stream, const reconcile::MeshDifference& difference, const
 
 }  // namespace
 
-void MeshKeeper::set_mesh(std::shared_ptr<const reconcile::Mesh> mesh) {
-  {
-    const std::lock_guard lock(desired_mutex_);
-    desired_ = std::move(mesh);
-  }
-  wake();
-}
-
 Instant MeshKeeper::turn(const SessionPtr& session, Instant now) {
   if (session == nullptr || session->number != session_number_) {
     stream_.reset();
-    known_.reset();
+    synced_ = false;
     back_off_.reset();
     session_number_ = session == nullptr ? 0 : session->number;
   }
-  std::shared_ptr<const reconcile::Mesh> desired;
-  {
-    const std::lock_guard lock(desired_mutex_);
-    desired = desired_;
+  if (session == nullptr || !mesh_.is_known()) return kNever;
+  if (now < next_push_) return next_push_;
+  const bool full = !synced_;
+  const reconcile::MeshDelta delta = full ? feed_.take_all() : feed_.take();
+  if (delta.empty() && !full) {
+    tell_changes(now);
+    return untold_records_ == 0 ? kNever : last_told_ + kTellEvery;
   }
-  if (session == nullptr || desired == nullptr || desired == known_) return kNever;
-  if (push(*session, *desired, known_ == nullptr)) {
-    known_ = std::move(desired);
+  next_push_ = now + kBetweenPushes;
+  if (push(*session, delta, full)) {
+    synced_ = true;
     back_off_.reset();
     last_failure_.clear();
-    return now;  // there may be a newer one already
+    return next_push_;  // there may be changes already
   }
   stream_.reset();
-  known_.reset();
+  synced_ = false;
   return monotonic_now() + back_off_.next();
 }
 
-bool MeshKeeper::push(const Session& session, const reconcile::Mesh& mesh, bool full) {
-  static const reconcile::Mesh kNothing;
-  const reconcile::MeshDifference difference = reconcile::difference(mesh, full ? kNothing : *known_);
-  if (difference.empty() && !full) return true;
+bool MeshKeeper::push(const Session& session, const reconcile::MeshDelta& delta, bool full) {
   if (stream_ == nullptr) stream_ = std::make_unique<MeshStream>(session, calls());
   const std::string version = session.instance.substr(0, 8) + "/" + std::to_string(transactions_ + 1);
   api::MeshAck ack;
-  if (!send(*stream_, difference, version, full) || !stream_->read(&ack)) {
+  if (!send(*stream_, delta, version, full) || !stream_->read(&ack)) {
     const grpc::Status status = stream_->status();
     const std::string sentence = "the mesh was not taken, trying again: " + status.error_message();
     if (!is_lost(status) && sentence != last_failure_) log_.warn(sentence);
@@ -122,13 +121,32 @@ bool MeshKeeper::push(const Session& session, const reconcile::Mesh& mesh, bool 
     return false;
   }
   transactions_++;
-  records_ += difference.size();
-  log_.info(std::string(full ? "mesh sent in full: " : "mesh changed: ") + std::to_string(difference.size()) +
-            " records sent; in force " + std::to_string(ack.workloads()) + " workloads, " +
-            std::to_string(ack.services()) + " services, " + std::to_string(ack.policies()) + " policies (snapshot " +
-            std::to_string(ack.snapshot_version()) + ")");
+  records_ += delta.size();
   tell_rejections(ack);
+  untold_records_ += delta.size();
+  untold_ack_ = std::move(ack);
+  if (full) {
+    log_.info("mesh sent in full: " + in_force());
+    last_told_ = monotonic_now();
+    untold_records_ = 0;
+  } else {
+    tell_changes(monotonic_now());
+  }
   return true;
+}
+
+void MeshKeeper::tell_changes(Instant now) {
+  if (untold_records_ == 0 || now < last_told_ + kTellEvery) return;
+  log_.info("mesh changed: " + in_force());
+  last_told_ = now;
+  untold_records_ = 0;
+}
+
+std::string MeshKeeper::in_force() const {
+  return std::to_string(untold_records_) + " records sent; in force " + std::to_string(untold_ack_.workloads()) +
+         " workloads, " + std::to_string(untold_ack_.services()) + " services, " +
+         std::to_string(untold_ack_.policies()) + " policies (snapshot " +
+         std::to_string(untold_ack_.snapshot_version()) + ")";
 }
 
 void MeshKeeper::tell_rejections(const api::MeshAck& ack) {

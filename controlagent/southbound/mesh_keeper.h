@@ -9,7 +9,7 @@
 #include <string>
 
 #include "log/log.h"
-#include "reconcile/difference.h"
+#include "reconcile/mesh_store.h"
 #include "southbound/keeper.h"
 #include "southbound/mesh_stream.h"
 
@@ -17,9 +17,10 @@ namespace culvert::southbound {
 
 class MeshKeeper final : public Keeper {
  public:
-  MeshKeeper(Duration retry_max, log::Log& log) : log_(log), back_off_(retry_max) {}
+  // `mesh` outlives it. Whoever changes the mesh calls wake().
+  MeshKeeper(reconcile::MeshStore& mesh, Duration retry_max, log::Log& log)
+      : mesh_(mesh), feed_(mesh), log_(log), back_off_(retry_max) {}
 
-  void set_mesh(std::shared_ptr<const reconcile::Mesh> mesh);
   uint64_t transactions() const { return transactions_; }
   uint64_t records() const { return records_; }
 
@@ -28,19 +29,26 @@ class MeshKeeper final : public Keeper {
 
  private:
   // True when the data plane acknowledged the whole of it.
-  bool push(const Session& session, const reconcile::Mesh& mesh, bool full);
+  bool push(const Session& session, const reconcile::MeshDelta& delta, bool full);
+  void tell_changes(Instant now);
+  std::string in_force() const;
   void tell_rejections(const api::MeshAck& ack);
 
+  reconcile::MeshStore& mesh_;
+  reconcile::MeshStore::Feed feed_;
   log::Log& log_;
-  std::mutex desired_mutex_;
-  std::shared_ptr<const reconcile::Mesh> desired_;
 
   // The keeper's thread only.
   uint64_t session_number_ = 0;
-  std::shared_ptr<const reconcile::Mesh> known_;  // null: unknown, the next transaction is a full one
+  bool synced_ = false;  // false: what the data plane knows is unknown, the next transaction is a full one
+  Instant next_push_{};  // changes that come quickly share transactions
   std::unique_ptr<MeshStream> stream_;
   BackOff back_off_;
   std::string last_failure_;
+  // Changes acknowledged and not told yet.
+  uint64_t untold_records_ = 0;
+  api::MeshAck untold_ack_;
+  Instant last_told_{};
   std::atomic<uint64_t> transactions_{0}, records_{0};
 };
 

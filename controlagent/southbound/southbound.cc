@@ -8,11 +8,12 @@
 namespace culvert::southbound {
 
 struct Southbound::Impl {
-  Impl(const Options& options, node::Links& links_made, Sign sign, log::Log& log_to)
-      : log(log_to),
+  Impl(const Options& options, reconcile::MeshStore& store, node::Links& links_made, Sign sign, log::Log& log_to)
+      : desired(store),
+        log(log_to),
         links(options, links_made, log_to),
-        mesh(options.retry_max, log_to),
-        certificates(std::move(sign), log_to),
+        mesh(store, options.retry_max, log_to),
+        certificates(store, std::move(sign), log_to),
         connection(
             options, [this](const SessionPtr& session) { on_session(session); },
             [this](const api::Event& event) { on_event(event); }, log_to) {}
@@ -55,6 +56,7 @@ struct Southbound::Impl {
     }
   }
 
+  reconcile::MeshStore& desired;
   log::Log& log;
   uint64_t last_sequence = 0;  // connection's thread
   LinkKeeper links;
@@ -64,10 +66,18 @@ struct Southbound::Impl {
   bool running = false;
 };
 
-Southbound::Southbound(Options options, node::Links& links, Sign sign, log::Log& log)
-    : impl_(std::make_unique<Impl>(options, links, std::move(sign), log)) {}
+Southbound::Southbound(Options options, reconcile::MeshStore& mesh, node::Links& links, Sign sign, log::Log& log)
+    : impl_(std::make_unique<Impl>(options, mesh, links, std::move(sign), log)) {
+  mesh.on_change([this](bool identities) {
+    impl_->mesh.wake();
+    if (identities) impl_->certificates.wake();
+  });
+}
 
-Southbound::~Southbound() { stop(); }
+Southbound::~Southbound() {
+  impl_->desired.on_change({});
+  stop();
+}
 
 void Southbound::start() {
   impl_->running = true;
@@ -83,11 +93,6 @@ void Southbound::stop() {
   impl_->links.stop();
   impl_->mesh.stop();
   impl_->certificates.stop();
-}
-
-void Southbound::set_mesh(std::shared_ptr<const reconcile::Mesh> mesh) {
-  impl_->certificates.set_meshed(reconcile::meshed_identities(*mesh));
-  impl_->mesh.set_mesh(std::move(mesh));
 }
 
 void Southbound::set_links(std::vector<WantedLink> links) { impl_->links.set_links(std::move(links)); }

@@ -16,7 +16,7 @@
 #include "base/time.h"
 #include "log/log.h"
 #include "node/pod_link.h"
-#include "reconcile/mesh.h"
+#include "reconcile/mesh_store.h"
 
 namespace culvert::southbound {
 
@@ -54,16 +54,15 @@ struct Progress {
 
 class Southbound {
  public:
-  // `links`, `log` and what `sign` uses outlive it. An empty `sign`: there is no CA, and no certificates are asked for.
-  Southbound(Options options, node::Links& links, Sign sign, log::Log& log);
+  // `mesh`, `links`, `log` and what `sign` uses outlive it. An empty `sign`: there is no CA, and no certificates are
+  // asked for. Until the mesh is known the data plane keeps what it has.
+  Southbound(Options options, reconcile::MeshStore& mesh, node::Links& links, Sign sign, log::Log& log);
   ~Southbound();
 
   void start();
   // Ends every thread. Links, attachments and certificates stay as they are.
   void stop();
 
-  // Until the first call the data plane keeps what it has.
-  void set_mesh(std::shared_ptr<const reconcile::Mesh> mesh);
   // Links that are not named any more are removed, with their devices.
   void set_links(std::vector<WantedLink> links);
 

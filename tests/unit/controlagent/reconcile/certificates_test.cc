@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace culvert::reconcile {
 namespace {
 
@@ -27,13 +29,16 @@ CertificateStatus needed(const std::string& identity) {
   status.attached = true;
   return status;
 }
+std::function<bool(const std::string&)> meshed(std::set<std::string> identities) {
+  return [identities = std::move(identities)](const std::string& one) { return identities.contains(one); };
+}
 CertificateStatus detached(CertificateStatus status) {
   status.attached = false;
   return status;
 }
 
 TEST(CertificatePlan, AsksForWhatIsNeededBeforeItRenews) {
-  const auto p = plan({valid("a", 1min), needed("b"), valid("c", 12min)}, std::nullopt, {}, kNow);
+  const auto p = plan({valid("a", 1min), needed("b"), valid("c", 12min)}, {}, {}, kNow);
   EXPECT_THAT(p.request, ElementsAre("b", "a"));
   EXPECT_THAT(p.forget, IsEmpty());
   EXPECT_EQ(p.next, renewal(valid("c", 12min)));
@@ -47,22 +52,21 @@ TEST(CertificatePlan, RenewsAroundHalfOfTheLifeAndNeverLater) {
     EXPECT_EQ(renewal(status), renewal(status));
   }
   EXPECT_NE(renewal(valid("a", 12min)), renewal(valid("b", 12min))) << "identities do not stay in step";
-  const auto later = plan({valid("a", 5min)}, std::nullopt, {}, kNow);
+  const auto later = plan({valid("a", 5min)}, {}, {}, kNow);
   EXPECT_THAT(later.request, ElementsAre("a"));
 }
 
 TEST(CertificatePlan, ForgetsWhatIsNoLongerLocalOrNoLongerMeshed) {
-  const std::set<std::string> meshed = {"a"};
   const auto p =
       plan({valid("a", 12min), detached(valid("b", 12min)), valid("c", 12min), needed("d"), detached(needed("e"))},
-           meshed, {}, kNow);
+           meshed({"a"}), {}, kNow);
   EXPECT_THAT(p.request, IsEmpty());
   EXPECT_THAT(p.forget, ElementsAre("b", "c", "e")) << "d has nothing to forget";
 }
 
 TEST(CertificatePlan, WithoutAMeshAttachedAloneCounts) {
-  EXPECT_THAT(plan({needed("a")}, std::nullopt, {}, kNow).request, ElementsAre("a"));
-  EXPECT_THAT(plan({needed("a")}, std::set<std::string>{}, {}, kNow).request, IsEmpty());
+  EXPECT_THAT(plan({needed("a")}, {}, {}, kNow).request, ElementsAre("a"));
+  EXPECT_THAT(plan({needed("a")}, meshed({}), {}, kNow).request, IsEmpty());
 }
 
 TEST(CertificateRetries, DoubleFromASecondToACeilingAndAreForgottenBySuccess) {
@@ -73,9 +77,9 @@ TEST(CertificateRetries, DoubleFromASecondToACeilingAndAreForgottenBySuccess) {
     retries.failed("a", kNow, kMiddle);
     EXPECT_EQ(retries.allowed(status, kNow), kNow + expected);
   }
-  EXPECT_THAT(plan({status}, std::nullopt, retries, kNow).request, IsEmpty());
-  EXPECT_EQ(plan({status}, std::nullopt, retries, kNow).next, kNow + 30s);
-  EXPECT_THAT(plan({status}, std::nullopt, retries, kNow + 30s).request, ElementsAre("a"));
+  EXPECT_THAT(plan({status}, {}, retries, kNow).request, IsEmpty());
+  EXPECT_EQ(plan({status}, {}, retries, kNow).next, kNow + 30s);
+  EXPECT_THAT(plan({status}, {}, retries, kNow + 30s).request, ElementsAre("a"));
   EXPECT_EQ(retries.allowed(needed("b"), kNow), kNow) << "each identity has its own";
   retries.succeeded("a");
   EXPECT_EQ(retries.allowed(status, kNow), kNow);
@@ -94,25 +98,6 @@ TEST(CertificateRetries, NeverWaitLongerThanTheCertificateLives) {
   for (int i = 0; i < 6; i++) retries.failed("a", kNow, 200);
   EXPECT_EQ(retries.allowed(valid("a", 10s), kNow), kNow + 10s);
   EXPECT_EQ(retries.allowed(valid("a", 60s), kNow), kNow + 30s);
-}
-
-TEST(MeshedIdentities, AreThoseOfHboneAndNativeTunnels) {
-  Mesh mesh;
-  const auto add = [&](const std::string& name, Tunnel tunnel, bool native, const std::string& trust_domain) {
-    Workload w;
-    w.uid = name;
-    w.name_space = "demo";
-    w.service_account = name;
-    w.trust_domain = trust_domain;
-    w.tunnel = tunnel;
-    w.native_tunnel = native;
-    mesh.workloads[name] = w;
-  };
-  add("hbone", Tunnel::kHbone, false, "td");
-  add("plain", Tunnel::kNone, false, "td");
-  add("native", Tunnel::kNone, true, "td");
-  add("nameless", Tunnel::kHbone, false, "");
-  EXPECT_THAT(meshed_identities(mesh), ElementsAre("spiffe://td/ns/demo/sa/hbone", "spiffe://td/ns/demo/sa/native"));
 }
 
 }  // namespace

@@ -34,7 +34,7 @@ class SouthboundTest : public testing::Test {
     options.node = "n1";
     options.build = "test";
     agent_ = std::make_unique<Southbound>(
-        options, links_,
+        options, mesh_, links_,
         [this](const std::string& csr, const std::string& id) -> Result<SignedChain, std::string> {
           if (ca_broken_) return std::string("the CA is broken");
           const UnixTime now = RealClock().calendar();
@@ -47,6 +47,8 @@ class SouthboundTest : public testing::Test {
         log_);
     agent_->start();
   }
+
+  void set_mesh(const std::shared_ptr<reconcile::Mesh>& mesh) { mesh_.replace(reconcile::Source::kFile, *mesh); }
 
   WantedLink link(const std::string& id, const std::string& netns, const std::string& address,
                   const std::string& workload) const {
@@ -78,7 +80,7 @@ class SouthboundTest : public testing::Test {
 
   void attached_with_certificate() {
     start_agent();
-    agent_->set_mesh(mesh({"web"}));
+    set_mesh(mesh({"web"}));
     agent_->set_links({pod_link()});
     ASSERT_TRUE(eventually([&] { return data_plane_.has("n1-p1") && data_plane_.serials().contains("web"); }))
         << testing::PrintToString(log_.lines());
@@ -86,6 +88,7 @@ class SouthboundTest : public testing::Test {
 
   control::TemporaryFolder folder_;
   node::TemporaryNamespace pod_;
+  reconcile::MeshStore mesh_{"n1", {reconcile::Source::kFile}};
   node::KernelLinks links_;
   RememberingLog log_;
   std::atomic<bool> ca_broken_{false};
@@ -110,7 +113,7 @@ TEST_F(SouthboundTest, BringsLinksMeshAndCertificates) {
 
 TEST_F(SouthboundTest, WorksInWhateverOrderTheTwoComeUp) {
   start_agent();
-  agent_->set_mesh(mesh({"web"}));
+  set_mesh(mesh({"web"}));
   agent_->set_links({pod_link()});
   ASSERT_TRUE(eventually([&] { return pod_.run("ip -br address show eth0").find("10.1.0.11") != std::string::npos; }))
       << "the pod has its interface although no data plane answers";
@@ -126,18 +129,18 @@ TEST_F(SouthboundTest, SendsDifferencesAfterTheFirstMesh) {
   data_plane_.start();
   start_agent();
   auto first = mesh({"a", "b", "c"});
-  agent_->set_mesh(first);
+  set_mesh(first);
   ASSERT_TRUE(eventually([&] { return agent_->progress().mesh_transactions == 1; }));
   EXPECT_EQ(agent_->progress().mesh_records_sent, 3u);
   auto second = mesh({"a", "b", "d"});
   second->workloads.at("b").capacity = 2;
-  agent_->set_mesh(second);
+  set_mesh(second);
   ASSERT_TRUE(eventually([&] { return agent_->progress().mesh_transactions == 2; }));
   EXPECT_EQ(agent_->progress().mesh_records_sent, 3u + 3u) << "b changed, d came, c went";
   EXPECT_EQ(data_plane_.workloads(), 3u);
   EXPECT_EQ(data_plane_.with([](const control::FakeNode& n) { return n.mesh->workload("c") == nullptr; }), true);
-  agent_->set_mesh(std::make_shared<reconcile::Mesh>(*second));
-  agent_->set_mesh(mesh({"e"}));
+  set_mesh(std::make_shared<reconcile::Mesh>(*second));
+  set_mesh(mesh({"e"}));
   ASSERT_TRUE(eventually([&] { return data_plane_.workloads() == 1; }));
   EXPECT_TRUE(eventually([&] { return agent_->progress().mesh_transactions == 3; })) << "an equal mesh is not sent";
 }
@@ -147,7 +150,7 @@ TEST_F(SouthboundTest, SendsAMeshThatNeedsManyChunks) {
   start_agent();
   std::vector<std::string> names;
   for (int i = 0; i < 20'000; i++) names.push_back("workload-with-a-long-name-" + std::to_string(i));
-  agent_->set_mesh(mesh(names));
+  set_mesh(mesh(names));
   ASSERT_TRUE(eventually([&] { return data_plane_.workloads() == names.size(); }, 60s));
   EXPECT_TRUE(eventually([&] { return agent_->progress().mesh_transactions == 1; })) << "in one transaction";
 }
@@ -160,7 +163,7 @@ TEST_F(SouthboundTest, TellsWhichRecordWasRefusedAndWhy) {
   bad.uid = "bad";
   bad.waypoint = reconcile::Gateway{reconcile::NamespacedHostname{"demo", "waypoint"}, 0};
   wrong->workloads["bad"] = bad;
-  agent_->set_mesh(wrong);
+  set_mesh(wrong);
   ASSERT_TRUE(eventually([&] { return agent_->progress().mesh_transactions == 1; }));
   EXPECT_EQ(data_plane_.workloads(), 1u);
   ASSERT_TRUE(eventually([&] { return log_.count("refused") > 0; }));
@@ -192,7 +195,7 @@ TEST_F(SouthboundTest, AnAgentThatRestartedDisturbsNothing) {
   agent_.reset();
   EXPECT_TRUE(data_plane_.has("n1-p1"));
   start_agent();
-  agent_->set_mesh(mesh({"web"}));
+  set_mesh(mesh({"web"}));
   agent_->set_links({pod_link()});
   ASSERT_TRUE(eventually([&] {
     return agent_->progress().links_attached == 1 && agent_->progress().mesh_transactions == 1;
@@ -230,7 +233,7 @@ TEST_F(SouthboundTest, AnAttachmentThatIsTakenOutIsDetachedItsDeviceRemovedAndIt
   data_plane_.start();
   attached_with_certificate();
   node::TemporaryNamespace other;
-  agent_->set_mesh(mesh({"web", "db"}));
+  set_mesh(mesh({"web", "db"}));
   agent_->set_links({pod_link(), link("n1-p2", other.path(), "10.1.0.12", "demo/db")});
   ASSERT_TRUE(eventually([&] { return data_plane_.has("n1-p2") && data_plane_.serials().contains("db"); }));
   agent_->set_links({link("n1-p2", other.path(), "10.1.0.12", "demo/db")});
@@ -284,7 +287,7 @@ TEST_F(SouthboundTest, TwoPodsMayExchangeTheirAddresses) {
   data_plane_.start();
   start_agent();
   node::TemporaryNamespace other;
-  agent_->set_mesh(mesh({"web"}));
+  set_mesh(mesh({"web"}));
   agent_->set_links({pod_link(), link("n1-p2", other.path(), "10.1.0.12", "demo/db")});
   ASSERT_TRUE(eventually([&] { return agent_->progress().links_attached == 2; }))
       << testing::PrintToString(log_.lines());
@@ -346,7 +349,7 @@ TEST_F(SouthboundTest, AFailingCaIsToldByIdentityAndTriedAgain) {
   ca_broken_ = true;
   data_plane_.start();
   start_agent();
-  agent_->set_mesh(mesh({"web"}));
+  set_mesh(mesh({"web"}));
   agent_->set_links({pod_link()});
   const std::string line = "no certificate for spiffe://cluster.local/ns/demo/sa/web, trying again: the CA is broken";
   ASSERT_TRUE(eventually([&] { return log_.count(line) >= 1; })) << testing::PrintToString(log_.lines());
@@ -360,12 +363,12 @@ TEST_F(SouthboundTest, AnAttachedWorkloadOutsideOfTheMeshGetsNoCertificate) {
   start_agent();
   auto plain = mesh({"web"});
   plain->workloads.at("web").tunnel = reconcile::Tunnel::kNone;
-  agent_->set_mesh(plain);
+  set_mesh(plain);
   agent_->set_links({pod_link()});
   ASSERT_TRUE(eventually([&] { return data_plane_.has("n1-p1") && data_plane_.workloads() == 1; }));
   std::this_thread::sleep_for(300ms);
   EXPECT_EQ(agent_->progress().certificates_installed, 0u);
-  agent_->set_mesh(mesh({"web"}));
+  set_mesh(mesh({"web"}));
   EXPECT_TRUE(eventually([&] { return data_plane_.serials().contains("web"); }))
       << testing::PrintToString(log_.lines());
 }
@@ -383,7 +386,7 @@ TEST_F(SouthboundTest, ADataPlaneOfAnotherContractIsToldAndWaitedFor) {
 
 TEST_F(SouthboundTest, EndsAtOnceWhateverItWaitsFor) {
   start_agent();
-  agent_->set_mesh(mesh({"web"}));
+  set_mesh(mesh({"web"}));
   const auto before = std::chrono::steady_clock::now();
   agent_->stop();
   EXPECT_LT(std::chrono::steady_clock::now() - before, 1s) << "without a data plane";
