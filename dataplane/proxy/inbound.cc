@@ -12,29 +12,6 @@ namespace {
 
 using routing::InboundRefusal;
 
-DropReason reason_of(InboundRefusal refusal) {
-  switch (refusal) {
-    case InboundRefusal::kNotConnect:
-      return DropReason::kProxyNotConnect;
-    case InboundRefusal::kBadAuthority:
-      return DropReason::kProxyBadAuthority;
-    case InboundRefusal::kAddressMismatch:
-      return DropReason::kProxyAddressMismatch;
-    case InboundRefusal::kUnknownHostname:
-      return DropReason::kProxyUnknownHostname;
-    case InboundRefusal::kNoPort:
-      return DropReason::kProxyNoPort;
-    case InboundRefusal::kIllegalPort:
-      return DropReason::kProxyRecursiveCall;
-    case InboundRefusal::kApplicationTunnel:
-      return DropReason::kProxyApplicationTunnelNotCarried;
-    case InboundRefusal::kNone:
-    case InboundRefusal::kNoWorkload:
-      break;
-  }
-  return DropReason::kProxyNoWorkload;
-}
-
 bool same_network(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
     return std::tolower(static_cast<unsigned char>(x)) == std::tolower(static_cast<unsigned char>(y));
@@ -122,8 +99,8 @@ void Proxy::Impl::start_inbound(Session& session, Instant now) {
   }
   timers.cancel(session.timer);
   if (!decision.carried()) {
-    refuse_inbound(session, routing::status_of(decision.refusal), reason_of(decision.refusal), AccessEvent::kFailed,
-                   decision.error, now);
+    refuse_inbound(session, routing::status_of(decision.refusal), drop_reason_of(decision.refusal),
+                   AccessEvent::kFailed, decision.error, now);
     return;
   }
   session.destination = decision.target;

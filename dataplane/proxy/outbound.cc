@@ -4,41 +4,6 @@
 
 namespace culvert::proxy {
 
-namespace {
-
-using routing::OutboundRefusal;
-
-DropReason reason_of(OutboundRefusal refusal) {
-  switch (refusal) {
-    case OutboundRefusal::kRecursive:
-      return DropReason::kProxyRecursiveCall;
-    case OutboundRefusal::kUnknownWaypoint:
-      return DropReason::kProxyUnknownWaypoint;
-    case OutboundRefusal::kNoAddress:
-      return DropReason::kProxyNoAddress;
-    case OutboundRefusal::kServiceWaypoint:
-      return DropReason::kProxyServiceWaypointNotCarried;
-    case OutboundRefusal::kWorkloadWaypoint:
-      return DropReason::kProxyWorkloadWaypointNotCarried;
-    case OutboundRefusal::kOutsideMesh:
-      return DropReason::kProxyOutsideMeshNotCarried;
-    case OutboundRefusal::kPassthroughService:
-      return DropReason::kProxyPassthroughNotCarried;
-    case OutboundRefusal::kOtherNetwork:
-      return DropReason::kProxyOtherNetworkNotCarried;
-    case OutboundRefusal::kPlaintextEndpoint:
-      return DropReason::kProxyPlaintextNotCarried;
-    case OutboundRefusal::kHostnameEndpoint:
-      return DropReason::kProxyHostnameNotCarried;
-    case OutboundRefusal::kNone:
-    case OutboundRefusal::kNoHealthyUpstream:
-      break;
-  }
-  return DropReason::kProxyNoHealthyUpstream;
-}
-
-}  // namespace
-
 void Proxy::Impl::on_accepted(tcp::ConnectionId connection, InterfaceId interface, Instant now) {
   const tcp::Tuple* tuple = tcp.tuple(connection);
   Session* session = tuple ? sessions.create() : nullptr;
@@ -83,7 +48,7 @@ void Proxy::Impl::start_outbound(Session& session, const snapshot::Workload& rec
   const routing::OutboundDecision decision = routing::decide_outbound(*mesh, request, random);
   session.service = decision.service_hostname;
   if (!decision.carried()) {
-    refuse_outbound(session, reason_of(decision.refusal), AccessEvent::kFailed, decision.error, now);
+    refuse_outbound(session, drop_reason_of(decision.refusal), AccessEvent::kFailed, decision.error, now);
     return;
   }
   session.next_hop = decision.hbone;

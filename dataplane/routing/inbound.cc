@@ -53,6 +53,29 @@ uint16_t status_of(InboundRefusal refusal) {
   return 503;
 }
 
+DropReason drop_reason_of(InboundRefusal refusal) {
+  switch (refusal) {
+    case InboundRefusal::kNotConnect:
+      return DropReason::kProxyNotConnect;
+    case InboundRefusal::kBadAuthority:
+      return DropReason::kProxyBadAuthority;
+    case InboundRefusal::kAddressMismatch:
+      return DropReason::kProxyAddressMismatch;
+    case InboundRefusal::kUnknownHostname:
+      return DropReason::kProxyUnknownHostname;
+    case InboundRefusal::kNoPort:
+      return DropReason::kProxyNoPort;
+    case InboundRefusal::kIllegalPort:
+      return DropReason::kProxyRecursiveCall;
+    case InboundRefusal::kApplicationTunnel:
+      return DropReason::kProxyApplicationTunnelNotCarried;
+    case InboundRefusal::kNone:
+    case InboundRefusal::kNoWorkload:
+      break;
+  }
+  return DropReason::kProxyNoWorkload;
+}
+
 namespace {
 
 bool has_application_tunnel(const Workload& workload) {

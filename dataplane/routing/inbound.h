@@ -10,6 +10,7 @@
 
 #include "base/ip_address.h"
 #include "snapshot/mesh.h"
+#include "telemetry/drop_reasons.h"
 
 namespace culvert::routing {
 
@@ -36,6 +37,8 @@ enum class InboundRefusal : uint8_t {
 std::string_view name_of(InboundRefusal refusal);
 // 400 or 503; 0 for kNone.
 uint16_t status_of(InboundRefusal refusal);
+// Under which the proxy counts it. Not for kNone.
+DropReason drop_reason_of(InboundRefusal refusal);
 
 struct InboundDecision {
   InboundRefusal refusal = InboundRefusal::kNone;

@@ -66,30 +66,46 @@ uint16_t target_port_of(const Service& service, const ServiceEndpoint& endpoint,
   return endpoint.workload->application_tunnel.port != 0 ? service_port : uint16_t{0};
 }
 
+namespace {
+
+// `common_port`: the service's own target port, looked up once for all endpoints.
+Judgement judge(const Service& service, const ServiceEndpoint& endpoint, const Workload& client, uint16_t service_port,
+                uint16_t common_port) {
+  if (!reachable(endpoint, client)) return {Standing::kUnreachable};
+  // A service that maps the port maps it for all.
+  if (common_port == 0 && target_port_of(service, endpoint, service_port) == 0) return {Standing::kNoPort};
+  if (!service.load_balancing) return {};
+  const LoadBalancing& balancing = *service.load_balancing;
+  switch (balancing.mode) {
+    case LoadBalancingMode::kStrict:
+      return {strict_match(balancing, client, *endpoint.workload) ? Standing::kEligible : Standing::kOutOfScope};
+    case LoadBalancingMode::kFailover:
+      return {Standing::kEligible, failover_rank(balancing, client, *endpoint.workload)};
+    case LoadBalancingMode::kStandard:
+      return {};
+    case LoadBalancingMode::kPassthrough:
+      break;
+  }
+  return {Standing::kPassthrough};
+}
+
+}  // namespace
+
+Judgement judge_endpoint(const Service& service, const ServiceEndpoint& endpoint, const Workload& client,
+                         uint16_t service_port) {
+  return judge(service, endpoint, client, service_port, snapshot::target_port_of(service.ports, service_port));
+}
+
 std::optional<Choice> choose_endpoint(const snapshot::Mesh& mesh, const Service& service, const Workload& client,
                                       uint16_t service_port, Random& random) {
   if (!snapshot::has_service_port(service.ports, service_port)) return std::nullopt;
-  const LoadBalancing* balancing = service.load_balancing ? &*service.load_balancing : nullptr;
-
   const uint16_t common_port = snapshot::target_port_of(service.ports, service_port);
 
   // The rank of an endpoint that may be chosen; none for one that may not.
   auto rank_of = [&](const ServiceEndpoint& endpoint) -> std::optional<uint32_t> {
-    if (!reachable(endpoint, client)) return std::nullopt;
-    // A service that maps the port maps it for all.
-    if (common_port == 0 && target_port_of(service, endpoint, service_port) == 0) return std::nullopt;
-    if (!balancing) return 0;
-    switch (balancing->mode) {
-      case LoadBalancingMode::kStrict:
-        return strict_match(*balancing, client, *endpoint.workload) ? std::optional<uint32_t>(0) : std::nullopt;
-      case LoadBalancingMode::kFailover:
-        return failover_rank(*balancing, client, *endpoint.workload);
-      case LoadBalancingMode::kStandard:
-        return 0;
-      case LoadBalancingMode::kPassthrough:
-        return std::nullopt;
-    }
-    return std::nullopt;
+    const Judgement judgement = judge(service, endpoint, client, service_port, common_port);
+    if (judgement.standing != Standing::kEligible) return std::nullopt;
+    return judgement.rank;
   };
 
   const auto endpoints = mesh.endpoints(service);

@@ -27,6 +27,22 @@ bool strict_match(const snapshot::LoadBalancing& balancing, const snapshot::Work
 uint16_t target_port_of(const snapshot::Service& service, const snapshot::ServiceEndpoint& endpoint,
                         uint16_t service_port);
 
+// How one endpoint stands towards one client: what choose_endpoint() asks of each, and what explanations tell.
+enum class Standing : uint8_t {
+  kEligible,     // may be chosen, if no other has a higher rank
+  kUnreachable,  // neither address nor host name, and no gateway of another network
+  kNoPort,       // neither the service nor the endpoint maps the port
+  kOutOfScope,   // STRICT, and a scope differs
+  kPassthrough,  // the service has its clients keep the address they dialled
+};
+struct Judgement {
+  Standing standing = Standing::kEligible;
+  uint32_t rank = 0;  // FAILOVER's; 0 in other modes
+};
+// Asks nothing about the capacity: an endpoint of capacity 0 is eligible and never drawn.
+Judgement judge_endpoint(const snapshot::Service& service, const snapshot::ServiceEndpoint& endpoint,
+                         const snapshot::Workload& client, uint16_t service_port);
+
 // None: the service lacks the port, or no endpoint may be chosen. Draws one random number when there is a choice.
 std::optional<Choice> choose_endpoint(const snapshot::Mesh& mesh, const snapshot::Service& service,
                                       const snapshot::Workload& client, uint16_t service_port, Random& random);

@@ -49,6 +49,35 @@ std::string_view name_of(OutboundRefusal refusal) {
   return "unknown";
 }
 
+DropReason drop_reason_of(OutboundRefusal refusal) {
+  switch (refusal) {
+    case OutboundRefusal::kRecursive:
+      return DropReason::kProxyRecursiveCall;
+    case OutboundRefusal::kUnknownWaypoint:
+      return DropReason::kProxyUnknownWaypoint;
+    case OutboundRefusal::kNoAddress:
+      return DropReason::kProxyNoAddress;
+    case OutboundRefusal::kServiceWaypoint:
+      return DropReason::kProxyServiceWaypointNotCarried;
+    case OutboundRefusal::kWorkloadWaypoint:
+      return DropReason::kProxyWorkloadWaypointNotCarried;
+    case OutboundRefusal::kOutsideMesh:
+      return DropReason::kProxyOutsideMeshNotCarried;
+    case OutboundRefusal::kPassthroughService:
+      return DropReason::kProxyPassthroughNotCarried;
+    case OutboundRefusal::kOtherNetwork:
+      return DropReason::kProxyOtherNetworkNotCarried;
+    case OutboundRefusal::kPlaintextEndpoint:
+      return DropReason::kProxyPlaintextNotCarried;
+    case OutboundRefusal::kHostnameEndpoint:
+      return DropReason::kProxyHostnameNotCarried;
+    case OutboundRefusal::kNone:
+    case OutboundRefusal::kNoHealthyUpstream:
+      break;
+  }
+  return DropReason::kProxyNoHealthyUpstream;
+}
+
 namespace {
 
 bool is_passthrough(const Service& service) {
@@ -62,12 +91,14 @@ struct Upstream {
   uint16_t target_port = 0;
 };
 
-Upstream find_upstream(const Mesh& mesh, const OutboundRequest& request, Random& random) {
+// `choose(service)`: one of its endpoints, or none.
+template <class Choose>
+Upstream find_upstream(const Mesh& mesh, const OutboundRequest& request, Choose&& choose) {
   const Workload& source = *request.workload;
   if (const Service* service =
           mesh.service_at(source.network, request.destination.address, std::string_view(source.name_space))) {
     if (is_passthrough(*service)) return {nullptr, service, 0};
-    const auto choice = choose_endpoint(mesh, *service, source, request.destination.port, random);
+    const std::optional<Choice> choice = choose(*service);
     if (!choice) return {nullptr, service, 0};
     return {choice->endpoint->workload.get(), service, choice->target_port};
   }
@@ -102,9 +133,8 @@ OutboundDecision refuse(OutboundDecision out, OutboundRefusal refusal, std::stri
   return out;
 }
 
-}  // namespace
-
-OutboundDecision decide_outbound(const Mesh& mesh, const OutboundRequest& request, Random& random) {
+template <class Choose>
+OutboundDecision decide(const Mesh& mesh, const OutboundRequest& request, Choose&& choose) {
   const Workload& source = *request.workload;
   const Endpoint& dialled = request.destination;
   OutboundDecision out;
@@ -133,7 +163,7 @@ OutboundDecision decide_outbound(const Mesh& mesh, const OutboundRequest& reques
   }
 
   // C: the other way round, a VIP first.
-  const Upstream upstream = find_upstream(mesh, request, random);
+  const Upstream upstream = find_upstream(mesh, request, choose);
 
   // D
   if (!upstream.workload) {
@@ -199,6 +229,18 @@ OutboundDecision decide_outbound(const Mesh& mesh, const OutboundRequest& reques
     out.expected_identities.push_back(out.workload_identity);
   }
   return out;
+}
+
+}  // namespace
+
+OutboundDecision decide_outbound(const Mesh& mesh, const OutboundRequest& request, Random& random) {
+  return decide(mesh, request, [&](const Service& service) {
+    return choose_endpoint(mesh, service, *request.workload, request.destination.port, random);
+  });
+}
+
+OutboundDecision decide_outbound(const Mesh& mesh, const OutboundRequest& request, const Choice* choice) {
+  return decide(mesh, request, [&](const Service&) { return choice ? std::optional<Choice>(*choice) : std::nullopt; });
 }
 
 }  // namespace culvert::routing

@@ -14,7 +14,9 @@
 #include "base/ip_address.h"
 #include "base/random.h"
 #include "identity/spiffe_id.h"
+#include "routing/load_balancing.h"
 #include "snapshot/mesh.h"
+#include "telemetry/drop_reasons.h"
 
 namespace culvert::routing {
 
@@ -47,6 +49,8 @@ enum class OutboundRefusal : uint8_t {
 };
 // "no_healthy_upstream": for counters, tests and `culvertctl why`.
 std::string_view name_of(OutboundRefusal refusal);
+// Under which the proxy counts it. Not for kNone.
+DropReason drop_reason_of(OutboundRefusal refusal);
 
 struct OutboundDecision {
   OutboundRefusal refusal = OutboundRefusal::kNone;
@@ -67,5 +71,7 @@ struct OutboundDecision {
 };
 
 OutboundDecision decide_outbound(const snapshot::Mesh& mesh, const OutboundRequest& request, Random& random);
+// The decision that the draw of this endpoint leads to; null: of none. For explanations, which go through all of them.
+OutboundDecision decide_outbound(const snapshot::Mesh& mesh, const OutboundRequest& request, const Choice* choice);
 
 }  // namespace culvert::routing
