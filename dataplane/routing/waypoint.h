@@ -1,4 +1,4 @@
-// What a waypoint reference stands for in one Mesh (reference 9.2). Not shown outside the room.
+// What a waypoint reference stands for in one Mesh (reference 9.2).
 #pragma once
 
 #include <string>
@@ -22,7 +22,7 @@ Waypoint resolve_waypoint(const snapshot::Mesh& mesh, const snapshot::GatewayAdd
 bool backs_waypoint(const snapshot::Mesh& mesh, const Waypoint& waypoint, const snapshot::Workload& workload,
                     const IpAddress& address);
 
-// "ns/host" or "network/ip", for the log.
+// "ns/host" or "network/ip", for the log and for explanations.
 std::string to_string(const snapshot::GatewayAddress& reference);
 
 }  // namespace culvert::routing

@@ -18,7 +18,7 @@ LEVELS = {
     "port": 2, "eth": 2, "ip": 2, "tcp": 2, "tls": 2, "http2": 2,
     "snapshot": 3,
     "hbone": 4, "routing": 4, "policy": 4,
-    "proxy": 5,
+    "proxy": 5, "why": 5,
     "worker": 6,
     "control": 7,
     "main": 8,
@@ -28,7 +28,7 @@ DRIVER_LEVEL = 3  # drivers implement interfaces of level 2; only main, tests an
 # What the agent may see of the data plane: the contract, the configuration both read, and the base under it.
 AGENT_SEES = {"base", "config", "control"}
 # culvertctl explains decisions with the code that makes them.
-CTL_SEES = AGENT_SEES | {"routing", "policy", "snapshot", "identity", "telemetry", "wire"}
+CTL_SEES = AGENT_SEES | {"routing", "policy", "snapshot", "identity", "telemetry", "wire", "why"}
 # The agent's CA names identities with the type that the data plane checks them with.
 CA_SEES = AGENT_SEES | {"identity"}
 
