@@ -77,6 +77,13 @@ void add_sans(X509* certificate, const LeafOptions& options) {
   };
   for (const std::string& uri : options.uri_sans) add(GEN_URI, uri);
   for (const std::string& dns : options.dns_sans) add(GEN_DNS, dns);
+  for (const std::string& text : options.ip_sans) {
+    ASN1_OCTET_STRING* address = a2i_IPADDRESS(text.c_str());
+    GENERAL_NAME* name = GENERAL_NAME_new();
+    DP_CHECK(name && address);
+    GENERAL_NAME_set0_value(name, GEN_IPADD, address);
+    sk_GENERAL_NAME_push(names, name);
+  }
   if (sk_GENERAL_NAME_num(names) > 0) {
     DP_CHECK(X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, options.common_name.empty() ? 1 : 0, 0) == 1);
   }
@@ -101,6 +108,21 @@ X509* start_certificate(EVP_PKEY* key, uint64_t serial, UnixTime not_before, Uni
 void sign_with(X509* certificate, EVP_PKEY* key) {
   const EVP_MD* digest = EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
   DP_CHECK(X509_sign(certificate, key, digest) > 0);
+}
+
+struct RequestFree {
+  void operator()(X509_REQ* request) const { X509_REQ_free(request); }
+};
+
+// Null when it does not decode, or was not signed with the key in it.
+std::unique_ptr<X509_REQ, RequestFree> verified_request(std::string_view csr_pem) {
+  BIO* bio = BIO_new_mem_buf(csr_pem.data(), static_cast<int>(csr_pem.size()));
+  std::unique_ptr<X509_REQ, RequestFree> request(PEM_read_bio_X509_REQ(bio, nullptr, nullptr, nullptr));
+  BIO_free(bio);
+  if (!request) return nullptr;
+  EVP_PKEY* key = X509_REQ_get0_pubkey(request.get());
+  if (!key || X509_REQ_verify(request.get(), key) != 1) return nullptr;
+  return request;
 }
 
 }  // namespace
@@ -162,10 +184,28 @@ X509* TestCa::sign(EVP_PKEY* subject_key, const LeafOptions& options, bool is_ca
   return certificate;
 }
 
-TestCa TestCa::intermediate(std::string_view name) const {
+std::unique_ptr<TestCa> TestCa::from_pem(std::string_view chain_pem, std::string_view key_pem, std::string root_pem,
+                                         uint64_t first_serial) {
+  std::unique_ptr<TestCa> out(new TestCa(Empty{}));
+  BIO* bio = BIO_new_mem_buf(chain_pem.data(), static_cast<int>(chain_pem.size()));
+  out->certificate_ = PEM_read_bio_X509(bio, nullptr, nullptr, nullptr);
+  BIO_free(bio);
+  bio = BIO_new_mem_buf(key_pem.data(), static_cast<int>(key_pem.size()));
+  out->key_ = PEM_read_bio_PrivateKey(bio, nullptr, nullptr, nullptr);
+  BIO_free(bio);
+  if (!out->certificate_ || !out->key_ || X509_check_private_key(out->certificate_, out->key_) != 1) return nullptr;
+  // A root that signs leaves itself does not stand behind them.
+  if (X509_self_signed(out->certificate_, 0) != 1) out->issuers_pem_ = chain_pem;
+  out->root_pem_ = std::move(root_pem);
+  out->next_serial_ = first_serial;
+  return out;
+}
+
+TestCa TestCa::intermediate(std::string_view name, UnixTime not_before, UnixTime not_after) const {
   TestCa below{Empty{}};
   below.key_ = make_key(KeyType::kP256);
-  below.certificate_ = sign(below.key_, {.common_name = std::string(name)}, true);
+  below.certificate_ =
+      sign(below.key_, {.common_name = std::string(name), .not_before = not_before, .not_after = not_after}, true);
   below.issuers_pem_ = pem_of(below.certificate_) + issuers_pem_;
   below.root_pem_ = root_pem_;
   return below;
@@ -181,30 +221,29 @@ TestLeaf TestCa::issue(const LeafOptions& options) const {
 }
 
 std::string TestCa::sign_csr(std::string_view csr_pem, UnixTime not_before, UnixTime not_after) const {
-  BIO* bio = BIO_new_mem_buf(csr_pem.data(), static_cast<int>(csr_pem.size()));
-  X509_REQ* request = PEM_read_bio_X509_REQ(bio, nullptr, nullptr, nullptr);
-  BIO_free(bio);
+  const std::unique_ptr<X509_REQ, RequestFree> request = verified_request(csr_pem);
   if (!request) return {};
-  EVP_PKEY* key = X509_REQ_get0_pubkey(request);
-  std::string pem;
-  if (key && X509_REQ_verify(request, key) == 1) {
-    LeafOptions options{.not_before = not_before, .not_after = not_after};
-    STACK_OF(X509_EXTENSION)* extensions = X509_REQ_get_extensions(request);
-    auto* names = static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr));
-    for (int i = 0; names && i < sk_GENERAL_NAME_num(names); ++i) {
-      const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
-      if (name->type != GEN_URI) continue;
-      const ASN1_IA5STRING* uri = name->d.uniformResourceIdentifier;
-      options.uri_sans.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
-                                    static_cast<size_t>(ASN1_STRING_length(uri)));
-    }
-    GENERAL_NAMES_free(names);
-    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
-    X509* certificate = sign(key, options, false);
-    pem = pem_of(certificate) + issuers_pem_;
-    X509_free(certificate);
+  LeafOptions options{.not_before = not_before, .not_after = not_after};
+  STACK_OF(X509_EXTENSION)* extensions = X509_REQ_get_extensions(request.get());
+  auto* names = static_cast<GENERAL_NAMES*>(X509V3_get_d2i(extensions, NID_subject_alt_name, nullptr, nullptr));
+  for (int i = 0; names && i < sk_GENERAL_NAME_num(names); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names, i);
+    if (name->type != GEN_URI) continue;
+    const ASN1_IA5STRING* uri = name->d.uniformResourceIdentifier;
+    options.uri_sans.emplace_back(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
+                                  static_cast<size_t>(ASN1_STRING_length(uri)));
   }
-  X509_REQ_free(request);
+  GENERAL_NAMES_free(names);
+  sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+  return sign_csr(csr_pem, options);
+}
+
+std::string TestCa::sign_csr(std::string_view csr_pem, const LeafOptions& options) const {
+  const std::unique_ptr<X509_REQ, RequestFree> request = verified_request(csr_pem);
+  if (!request) return {};
+  X509* certificate = sign(X509_REQ_get0_pubkey(request.get()), options, false);
+  std::string pem = pem_of(certificate) + issuers_pem_;
+  X509_free(certificate);
   return pem;
 }
 

@@ -32,7 +32,8 @@ enum class Usage { kBoth, kServerOnly, kClientOnly, kNone };
 struct LeafOptions {
   std::vector<std::string> uri_sans = {};
   std::vector<std::string> dns_sans = {};
-  std::string common_name = {};  // empty: an empty subject and a critical SAN, as in the mesh
+  std::vector<std::string> ip_sans = {};  // as text
+  std::string common_name = {};           // empty: an empty subject and a critical SAN, as in the mesh
   KeyType key = KeyType::kP256;
   Usage usage = Usage::kBoth;
   UnixTime not_before = kTestNow - std::chrono::hours{1};
@@ -44,6 +45,13 @@ struct TestLeaf {
   std::string key_pem;    // PKCS#8
 };
 
+struct CrlOptions {
+  std::vector<std::string> serials = {};  // decimal, as Credentials::serial_decimal tells them
+  UnixTime this_update = kTestNow - std::chrono::hours{1};
+  UnixTime next_update = kTestNow + std::chrono::hours{24};
+  bool is_delta = false, is_indirect = false, has_unknown_critical = false;
+};
+
 class TestCa {
  public:
   explicit TestCa(KeyType key = KeyType::kP256, std::string_view name = "Test root",
@@ -53,13 +61,25 @@ class TestCa {
   TestCa(TestCa&&) noexcept;
   TestCa& operator=(TestCa&&) noexcept;
 
+  // A CA that was made elsewhere: its certificate, then those between it and the root. Null when they do not decode or
+  // do not belong together. Serials count from `first_serial`.
+  static std::unique_ptr<TestCa> from_pem(std::string_view chain_pem, std::string_view key_pem, std::string root_pem,
+                                          uint64_t first_serial = 1);
+
   // A CA below this one: its leaves carry its certificate behind them, and chain to this root.
-  TestCa intermediate(std::string_view name = "Test intermediate") const;
+  TestCa intermediate(std::string_view name = "Test intermediate",
+                      UnixTime not_before = kTestNow - std::chrono::hours{1},
+                      UnixTime not_after = kTestNow + std::chrono::hours{24}) const;
 
   TestLeaf issue(const LeafOptions& options) const;
   // The leaf for a request made by PrivateKey::csr_pem: SANs and key are taken over. Empty when it does not decode.
   std::string sign_csr(std::string_view csr_pem, UnixTime not_before = kTestNow - std::chrono::hours{1},
                        UnixTime not_after = kTestNow + std::chrono::hours{24}) const;
+  // The same with everything but the key taken from `options`.
+  std::string sign_csr(std::string_view csr_pem, const LeafOptions& options) const;
+
+  // A revocation list of this CA, PEM.
+  std::string crl_pem(const CrlOptions& options) const;
 
   // What peers trust: the root, also of an intermediate.
   const std::string& root_pem() const { return root_pem_; }
@@ -71,6 +91,8 @@ class TestCa {
   std::shared_ptr<const identity::Credentials> credentials(const LeafOptions& options, const TestCa& trusted) const;
   // No certificate, only the root.
   std::shared_ptr<const identity::Credentials> roots_only() const;
+  // Of the certificate made last.
+  uint64_t last_serial() const { return next_serial_ - 1; }
 
  private:
   struct Empty {};
