@@ -11,14 +11,14 @@
 #include "agent/agent.h"
 #include "agent/privileges.h"
 #include "base/unique_fd.h"
+#include "config/command_line.h"
 
 namespace {
 
 using namespace culvert;
 
-// Exit codes: the machine lacks something; the command line or the configuration is wrong.
+// Exit code: the machine lacks something.
 constexpr int kCannotStart = 1;
-constexpr int kUsage = 2;
 
 // Signals are read from a descriptor; blocked before any other thread starts.
 UniqueFd take_signals() {
@@ -93,33 +93,13 @@ int main(int argc, char** argv) {
                "culvert-agent"};
   app.footer(
       "Signals: SIGTERM and SIGINT end it and leave pods' interfaces as they are; SIGHUP reads the files again.");
-  std::string path = "/etc/culvert/culvert.yaml";
-  std::vector<std::string> sets;
-  bool print_config = false;
-  app.add_option("--config", path, "the node's culvert.yaml")->capture_default_str();
-  app.add_option("--set", sets, "KEY=VALUE: overrides a single value of the file, e.g. log.level=debug");
-  app.add_flag("--print-config", print_config, "print every effective value with its origin, and end");
+  config::CommandLine line;
+  app.add_option("--config", line.path, "the node's culvert.yaml")->capture_default_str();
+  app.add_option("--set", line.sets, "KEY=VALUE: overrides a single value of the file, e.g. log.level=debug");
+  app.add_flag("--print-config", line.print_config, "print every effective value with its origin, and end");
   app.set_version_flag("--version", CULVERT_VERSION);
   CLI11_PARSE(app, argc, argv);
 
-  config::Overrides overrides;
-  overrides.environment = config::process_environment;
-  for (const std::string& set : sets) {
-    const size_t equals = set.find('=');
-    if (equals == std::string::npos) {
-      std::fprintf(stderr, "culvert-agent: --set %s: KEY=VALUE is accepted\n", set.c_str());
-      return kUsage;
-    }
-    overrides.flags.emplace_back(set.substr(0, equals), set.substr(equals + 1));
-  }
-  auto loaded = config::load(path, overrides);
-  if (!loaded) {
-    for (const std::string& problem : loaded.error()) std::fprintf(stderr, "%s\n", problem.c_str());
-    return kUsage;
-  }
-  if (print_config) {
-    std::fputs(config::print(loaded->effective).c_str(), stdout);
-    return 0;
-  }
-  return run(path, overrides, std::move(*loaded));
+  config::Given given = config::load(line, "culvert-agent");
+  return given.exit ? *given.exit : run(line.path, given.overrides, std::move(given.loaded));
 }

@@ -1,5 +1,6 @@
 // culvert.yaml as typed values. Both processes link this room: the data plane reads node, control, memory, workers,
-// ports, routes, limits and log; the agent reads node, control, ports, attachments, mesh, ca and log.
+// ports, routes, limits, drain and log; the agent reads node, control, ports, attachments, mesh, istiod, ca, admin and
+// log.
 //
 // A value comes from a flag, the environment, the file or the default, in this order of strength. Everything the file,
 // the environment or a flag says is checked: unknown or ill-typed keys, missing ones, wrong enumerators, names and
@@ -85,15 +86,45 @@ struct MeshSection {
   std::string file;  // ztunnel's local format (reference 19); "": none
 };
 
+// A control plane that speaks Istio's protocols (reference 14, 15). xDS and the CA may be two; `ca_…` that are empty
+// are as for xDS.
+struct IstiodSection {
+  std::string address;                                         // https://HOST:PORT, XDS_ADDRESS; "": no xDS
+  std::string root = "./var/run/secrets/istio/root-cert.pem";  // a file, PEM itself, or SYSTEM
+  std::string server_name;                                     // instead of the address's host; ALT_XDS_HOSTNAME
+  std::string token = "./var/run/secrets/tokens/istio-token";  // a file or the token itself; a missing file: none
+  bool on_demand = false;                                      // ask for addresses as traffic needs them; XDS_ON_DEMAND
+  // Empty also: the mesh comes from istiod, and ca.dir makes the certificates.
+  std::string ca_address, ca_root, ca_server_name;
+  std::chrono::seconds secret_ttl{24 * 3600};  // asked for; SECRET_TTL
+  // Who we are to it (reference 14.3).
+  std::string pod_name, pod_namespace, instance_ip = "1.1.1.1";
+};
+
 struct CaSection {
   std::string dir;  // made by `culvertctl ca init`; "": none
   std::chrono::seconds leaf_lifetime{600};
+  std::string crl;  // PEM (several) or DER, read again when it changes; CRL_PATH; "": none
+};
+
+// HTTP endpoints of the agent (reference 21, 24), each HOST:PORT; "": none.
+struct AdminSection {
+  std::string listen = "127.0.0.1:15000";
+  std::string metrics = "[::]:15020";
+  std::string readiness = "[::]:15021";
+};
+
+struct DrainSection {
+  // How long streams in progress may go on after the node was told to end (reference 21.4).
+  std::chrono::seconds deadline{5};
 };
 
 enum class LogLevel : uint8_t { kError, kWarn, kInfo, kDebug };
+enum class LogFormat : uint8_t { kPlain, kJson };
 
 struct LogSection {
   LogLevel level = LogLevel::kInfo;
+  LogFormat format = LogFormat::kPlain;
 };
 
 struct LimitsSection {
@@ -110,7 +141,10 @@ struct Config {
   std::vector<Route> routes;
   std::vector<Attachment> attachments;
   MeshSection mesh;
+  IstiodSection istiod;
   CaSection ca;
+  AdminSection admin;
+  DrainSection drain;
   LogSection log;
   LimitsSection limits;
 };
@@ -119,5 +153,6 @@ std::string_view name_of(HugePages value);
 std::string_view name_of(Poll value);
 std::string_view name_of(Driver value);
 std::string_view name_of(LogLevel value);
+std::string_view name_of(LogFormat value);
 
 }  // namespace culvert::config

@@ -6,9 +6,11 @@
 #include <cstring>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "config/reader.h"
 #include "config/sections.h"
+#include "config/ztunnel_environment.h"
 
 namespace culvert::config {
 
@@ -17,12 +19,45 @@ namespace {
 // Larger than any file that fits kYamlNodesMax in practice; keeps a path to a device from filling the memory.
 constexpr size_t kFileBytesMax = 64u << 20;
 
+// Reference 14.1: where istiod is when Kubernetes starts us.
+constexpr const char* kIstiodInCluster = "https://istiod.istio-system.svc:15012";
+
 // Keys that a flag or a variable can set: those of single values outside of lists.
 constexpr std::string_view kSettable[] = {
-    "node.name",        "node.network",        "node.cluster",       "node.trust_domain",
-    "control.socket",   "control.descriptors", "memory.huge_pages",  "memory.buffers_mb",
-    "workers.count",    "workers.poll",        "mesh.file",          "ca.dir",
-    "ca.leaf_lifetime", "log.level",           "limits.connections", "limits.memory_mb",
+    "node.name",
+    "node.network",
+    "node.cluster",
+    "node.trust_domain",
+    "control.socket",
+    "control.descriptors",
+    "memory.huge_pages",
+    "memory.buffers_mb",
+    "workers.count",
+    "workers.poll",
+    "mesh.file",
+    "istiod.address",
+    "istiod.root",
+    "istiod.server_name",
+    "istiod.token",
+    "istiod.on_demand",
+    "istiod.ca_address",
+    "istiod.ca_root",
+    "istiod.ca_server_name",
+    "istiod.secret_ttl",
+    "istiod.pod_name",
+    "istiod.pod_namespace",
+    "istiod.instance_ip",
+    "ca.dir",
+    "ca.leaf_lifetime",
+    "ca.crl",
+    "admin.listen",
+    "admin.metrics",
+    "admin.readiness",
+    "drain.deadline",
+    "log.level",
+    "log.format",
+    "limits.connections",
+    "limits.memory_mb",
 };
 
 std::string culvert_variable(std::string_view key) {
@@ -39,13 +74,6 @@ const std::vector<std::string>& culvert_variables() {
     return out;
   }();
   return names;
-}
-
-// A later issue's section: refused by name rather than as a typing error.
-void refuse_unbuilt_sections(const YamlNode& tree, Section& top, Reader& reader) {
-  if (tree.find("admin")) {
-    reader.problem(top.find("admin"), "the admin endpoints are not built yet: remove this section");
-  }
 }
 
 }  // namespace
@@ -69,6 +97,8 @@ std::string_view name_of(LogLevel value) {
   return "debug";
 }
 
+std::string_view name_of(LogFormat value) { return value == LogFormat::kPlain ? "plain" : "json"; }
+
 std::vector<EnvironmentName> environment_names() {
   std::vector<EnvironmentName> out;
   for (size_t i = 0; i < std::size(kSettable); ++i) out.push_back({culvert_variables()[i], kSettable[i]});
@@ -79,7 +109,23 @@ std::vector<EnvironmentName> environment_names() {
   out.push_back({"CLUSTER_ID", "node.cluster"});
   out.push_back({"TRUST_DOMAIN", "node.trust_domain"});
   out.push_back({"LOCAL_XDS_PATH", "mesh.file"});
-  out.push_back({"SECRET_TTL", "ca.leaf_lifetime"});
+  out.push_back({"XDS_ADDRESS", "istiod.address"});
+  out.push_back({"XDS_ROOT_CA", "istiod.root"});
+  out.push_back({"ALT_XDS_HOSTNAME", "istiod.server_name"});
+  out.push_back({"AUTH_TOKEN", "istiod.token"});
+  out.push_back({"XDS_ON_DEMAND", "istiod.on_demand"});
+  out.push_back({"CA_ADDRESS", "istiod.ca_address"});
+  out.push_back({"CA_ROOT_CA", "istiod.ca_root"});
+  out.push_back({"ALT_CA_HOSTNAME", "istiod.ca_server_name"});
+  out.push_back({"SECRET_TTL", "istiod.secret_ttl"});
+  out.push_back({"POD_NAME", "istiod.pod_name"});
+  out.push_back({"POD_NAMESPACE", "istiod.pod_namespace"});
+  out.push_back({"INSTANCE_IP", "istiod.instance_ip"});
+  out.push_back({"CRL_PATH", "ca.crl"});
+  out.push_back({"CONNECTION_TERMINATION_DEADLINE", "drain.deadline"});
+  out.push_back({"TERMINATION_GRACE_PERIOD_SECONDS", "drain.deadline"});
+  out.push_back({"ZTUNNEL_WORKER_THREADS", "workers.count"});
+  out.push_back({"LOG_FORMAT", "log.format"});
   return out;
 }
 
@@ -94,9 +140,19 @@ Result<Loaded, Problems> parse(std::string_view text, const std::string& file, c
     const YamlProblem& problem = tree.error();
     return Problems{file + (problem.line ? ":" + std::to_string(problem.line) : "") + ": " + problem.text};
   }
-  Reader reader(file, overrides);
+  Overrides in_terms = overrides;
+  if (overrides.environment) {
+    in_terms.environment = in_our_terms(overrides.environment, std::max(1u, std::thread::hardware_concurrency()));
+  }
+  Reader reader(file, in_terms);
   Loaded loaded;
   Config& config = loaded.config;
+  if (overrides.environment) {
+    EnvironmentReport report = check_environment(overrides.environment);
+    if (!report.problems.empty()) return std::move(report.problems);
+    loaded.notes = std::move(report.notes);
+    if (overrides.environment("KUBERNETES_SERVICE_HOST")) config.istiod.address = kIstiodInCluster;
+  }
   Section top(reader, "", &*tree, false);
   if (reader.failed()) return reader.take_problems();
   read_node(top, reader, config.node);
@@ -105,10 +161,12 @@ Result<Loaded, Problems> parse(std::string_view text, const std::string& file, c
   read_workers(top, reader, config.workers);
   read_lists(top, reader, config);
   read_mesh(top, reader, config.mesh);
+  read_istiod(top, reader, config.istiod);
   read_ca(top, reader, config.ca);
+  read_admin(top, reader, config.admin);
+  read_drain(top, reader, config.drain);
   read_log(top, reader, config.log);
   read_limits(top, reader, config.limits);
-  refuse_unbuilt_sections(*tree, top, reader);
   top.finish();
   reader.finish();
   if (reader.failed()) return reader.take_problems();

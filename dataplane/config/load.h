@@ -23,6 +23,7 @@ struct Effective {
 struct Loaded {
   Config config;
   std::vector<Effective> effective;  // every value, in the order of the schema
+  std::vector<std::string> notes;    // variables that are set and have no effect, a sentence each
 };
 
 // Single values that override the file. Only keys that hold one value outside of lists can be set this way.

@@ -16,6 +16,26 @@ bool is_name(std::string_view text) {
   });
 }
 
+// HOST:PORT of a control plane, with or without a scheme. `http://` is taken here and fails when it is used, as
+// ztunnel's does (reference 14.1).
+bool is_url_or_empty(std::string_view text) {
+  return text.size() <= 2048 && text.find_first_of(" \t\r\n") == std::string_view::npos;
+}
+
+bool is_listen_or_empty(std::string_view text) {
+  if (text.empty()) return true;
+  const size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos || colon == 0) return false;
+  const std::optional<uint64_t> port = parse_number(text.substr(colon + 1));
+  std::string_view host = text.substr(0, colon);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  const std::optional<IpAddress> address = IpAddress::parse(host);
+  return port && *port <= 65535 && address && address->is_v4() == !bracketed;
+}
+
+bool is_anything(std::string_view text) { return text.find('\0') == std::string_view::npos; }
+
 bool is_name_or_empty(std::string_view text) { return text.empty() || is_name(text); }
 
 Section open(Section& top, Reader& reader, const char* key) {
@@ -107,6 +127,42 @@ void read_ca(Section& top, Reader& reader, CaSection& out) {
   Section section = open(top, reader, "ca");
   section.path("dir", out.dir, false);
   section.duration("leaf_lifetime", out.leaf_lifetime, 10s, 720h);
+  section.path("crl", out.crl, false);
+  section.finish();
+}
+
+void read_istiod(Section& top, Reader& reader, IstiodSection& out) {
+  constexpr std::string_view kAddress = "https://HOST:PORT, or \"\" for none,";
+  constexpr std::string_view kText = "a text";
+  constexpr std::string_view kName = "up to 253 letters, digits, `.`, `-`, `_`";
+  Section section = open(top, reader, "istiod");
+  section.text("address", out.address, false, kAddress, is_url_or_empty);
+  section.text("root", out.root, false, "a file, PEM or SYSTEM", is_anything);
+  section.text("server_name", out.server_name, false, kName, is_name_or_empty);
+  section.text("token", out.token, false, "a file or a token", is_anything);
+  section.truth("on_demand", out.on_demand);
+  section.text("ca_address", out.ca_address, false, kAddress, is_url_or_empty);
+  section.text("ca_root", out.ca_root, false, "a file, PEM or SYSTEM", is_anything);
+  section.text("ca_server_name", out.ca_server_name, false, kName, is_name_or_empty);
+  section.duration("secret_ttl", out.secret_ttl, 10s, 8760h);
+  section.text("pod_name", out.pod_name, false, kName, is_name_or_empty);
+  section.text("pod_namespace", out.pod_namespace, false, kName, is_name_or_empty);
+  section.text("instance_ip", out.instance_ip, false, kText, is_anything);
+  section.finish();
+}
+
+void read_admin(Section& top, Reader& reader, AdminSection& out) {
+  constexpr std::string_view kListen = "ADDRESS:PORT, [IPv6]:PORT, or \"\" for none,";
+  Section section = open(top, reader, "admin");
+  section.text("listen", out.listen, false, kListen, is_listen_or_empty);
+  section.text("metrics", out.metrics, false, kListen, is_listen_or_empty);
+  section.text("readiness", out.readiness, false, kListen, is_listen_or_empty);
+  section.finish();
+}
+
+void read_drain(Section& top, Reader& reader, DrainSection& out) {
+  Section section = open(top, reader, "drain");
+  section.duration("deadline", out.deadline, 0s, 24h);
   section.finish();
 }
 
@@ -114,6 +170,8 @@ void read_log(Section& top, Reader& reader, LogSection& out) {
   constexpr LogLevel kAll[] = {LogLevel::kError, LogLevel::kWarn, LogLevel::kInfo, LogLevel::kDebug};
   Section section = open(top, reader, "log");
   section.choice("level", out.level, kAll);
+  constexpr LogFormat kFormats[] = {LogFormat::kPlain, LogFormat::kJson};
+  section.choice("format", out.format, kFormats);
   section.finish();
 }
 

@@ -12,7 +12,10 @@ void read_control(Section& top, Reader& reader, ControlSection& out);
 void read_memory(Section& top, Reader& reader, MemorySection& out);
 void read_workers(Section& top, Reader& reader, WorkersSection& out);
 void read_mesh(Section& top, Reader& reader, MeshSection& out);
+void read_istiod(Section& top, Reader& reader, IstiodSection& out);
 void read_ca(Section& top, Reader& reader, CaSection& out);
+void read_admin(Section& top, Reader& reader, AdminSection& out);
+void read_drain(Section& top, Reader& reader, DrainSection& out);
 void read_log(Section& top, Reader& reader, LogSection& out);
 void read_limits(Section& top, Reader& reader, LimitsSection& out);
 

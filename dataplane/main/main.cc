@@ -9,7 +9,7 @@
 #include <stop_token>
 #include <thread>
 
-#include "config/load.h"
+#include "config/command_line.h"
 #include "control/server.h"
 #include "drivers/crypto/ipsec_mb/aead.h"
 #include "drivers/crypto/openssl/aead.h"
@@ -147,33 +147,13 @@ int run(const config::Config& config) {
 int main(int argc, char** argv) {
   CLI::App app{"Culvert's data plane: one node's pods, their TCP and the HBONE tunnels between nodes.",
                "culvert-dataplane"};
-  std::string path = "/etc/culvert/culvert.yaml";
-  std::vector<std::string> sets;
-  bool print_config = false;
-  app.add_option("--config", path, "the node's culvert.yaml")->capture_default_str();
-  app.add_option("--set", sets, "KEY=VALUE: overrides a single value of the file, e.g. workers.poll=always");
-  app.add_flag("--print-config", print_config, "print every effective value with its origin, and end");
+  config::CommandLine line;
+  app.add_option("--config", line.path, "the node's culvert.yaml")->capture_default_str();
+  app.add_option("--set", line.sets, "KEY=VALUE: overrides a single value of the file, e.g. workers.poll=always");
+  app.add_flag("--print-config", line.print_config, "print every effective value with its origin, and end");
   app.set_version_flag("--version", CULVERT_VERSION);
   CLI11_PARSE(app, argc, argv);
 
-  config::Overrides overrides;
-  overrides.environment = config::process_environment;
-  for (const std::string& set : sets) {
-    const size_t equals = set.find('=');
-    if (equals == std::string::npos) {
-      std::fprintf(stderr, "culvert-dataplane: --set %s: KEY=VALUE is accepted\n", set.c_str());
-      return kUsage;
-    }
-    overrides.flags.emplace_back(set.substr(0, equals), set.substr(equals + 1));
-  }
-  const auto loaded = config::load(path, overrides);
-  if (!loaded) {
-    for (const std::string& problem : loaded.error()) std::fprintf(stderr, "%s\n", problem.c_str());
-    return kUsage;
-  }
-  if (print_config) {
-    std::fputs(config::print(loaded->effective).c_str(), stdout);
-    return 0;
-  }
-  return run(loaded->config);
+  const config::Given given = config::load(line, "culvert-dataplane");
+  return given.exit ? *given.exit : run(given.loaded.config);
 }

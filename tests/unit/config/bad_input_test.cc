@@ -29,8 +29,7 @@ const std::vector<Row>& rows() {
       {"an unknown section",
        "node: {name: n1}\nworker: {}\n",
        {"c.yaml:2: unknown key `worker`; accepted: node, control, memory, workers, ports, routes, attachments, mesh, "
-        "ca, "
-        "log, limits"}},
+        "istiod, ca, admin, drain, log, limits"}},
       {"an unknown key in a section",
        "node:\n  name: n1\n  nmae: n2\n",
        {"c.yaml:3: node: unknown key `nmae`; accepted: name, network, cluster, trust_domain"}},
@@ -157,9 +156,18 @@ const std::vector<Row>& rows() {
       {"a lifetime that is too short",
        "node: {name: n1}\nca: {leaf_lifetime: 9s}\n",
        {"c.yaml:2: ca.leaf_lifetime: a time from 10s to 720h is accepted, not `9s`"}},
-      {"a section of a later release",
-       "node: {name: n1}\nadmin: {address: 127.0.0.1:15000}\n",
-       {"c.yaml:2: admin: the admin endpoints are not built yet: remove this section"}},
+      {"admin endpoints without a port, with a name, IPv6 without brackets",
+       "node: {name: n1}\nadmin: {listen: 127.0.0.1, metrics: \"localhost:1\", readiness: \"::1:15021\"}\n",
+       {"c.yaml:2: admin.listen: ADDRESS:PORT, [IPv6]:PORT, or \"\" for none, is accepted, not `127.0.0.1`",
+        "c.yaml:2: admin.metrics: ADDRESS:PORT, [IPv6]:PORT, or \"\" for none, is accepted, not `localhost:1` in "
+        "quotes",
+        "c.yaml:2: admin.readiness: ADDRESS:PORT, [IPv6]:PORT, or \"\" for none, is accepted, not `::1:15021` in "
+        "quotes"}},
+      {"istiod's keys",
+       "node: {name: n1}\nistiod: {address: \"a b\", on_demand: maybe, secret_ttl: 24}\n",
+       {"c.yaml:2: istiod.address: https://HOST:PORT, or \"\" for none, is accepted, not `a b` in quotes",
+        "c.yaml:2: istiod.on_demand: true or false is accepted, not `maybe`",
+        "c.yaml:2: istiod.secret_ttl: a time from 10s to 8760h is accepted, not `24`"}},
       {"a tab, as YAML forbids it", "node:\n\tname: n1\n", {"c.yaml:2: not YAML: illegal map value"}},
       {"two documents",
        "node: {name: n1}\n---\nnode: {name: n2}\n",
@@ -196,7 +204,7 @@ TEST(BadConfiguration, NamesTheFlagOrVariableThatIsWrong) {
   EXPECT_EQ(loaded.error()[1], "flag --set workers.count: workers.count: 1 to 64 is accepted, not `many`");
   EXPECT_EQ(
       loaded.error()[2].substr(0, 80),
-      std::string("flag --set workers.cout: no such key; accepted: ca.dir, ca.leaf_lifetime, control.").substr(0, 80));
+      std::string("flag --set workers.cout: no such key; accepted: admin.listen, admin.metrics, admin.readiness").substr(0, 80));
 }
 
 TEST(BadConfiguration, SaysWhenTheFileCannotBeRead) {

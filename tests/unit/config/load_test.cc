@@ -37,8 +37,11 @@ attachments:
   - {id: n1-p1, netns: /run/netns/p, interface: eth0, workload: demo/n1-p1, addresses: [10.1.0.11, "fd01::11"],
      gateway: [10.1.0.1, "fd01::1"], mtu: 1400}
 mesh: {file: mesh.yaml}
-ca: {dir: /etc/ca, leaf_lifetime: 1h30m}
-log: {level: debug}
+istiod: {address: "https://istiod:15012", root: /etc/root.pem, token: /etc/token, on_demand: true, secret_ttl: 2h}
+ca: {dir: /etc/ca, leaf_lifetime: 1h30m, crl: crl.pem}
+admin: {listen: "[::1]:1500", metrics: "", readiness: 0.0.0.0:0}
+drain: {deadline: 25s}
+log: {level: debug, format: json}
 limits: {connections: 1000, memory_mb: 128}
 )";
 
@@ -93,7 +96,18 @@ TEST(Configuration, HoldsEverythingTheFileSays) {
   EXPECT_EQ(c.attachments[0].gateways.size(), 2u);
   EXPECT_EQ(c.attachments[0].mtu, 1400);
   EXPECT_EQ(c.ca.leaf_lifetime, 90min);
+  EXPECT_EQ(c.ca.crl, "/etc/culvert/crl.pem");
+  EXPECT_EQ(c.istiod.address, "https://istiod:15012");
+  EXPECT_EQ(c.istiod.root, "/etc/root.pem");
+  EXPECT_EQ(c.istiod.token, "/etc/token");
+  EXPECT_TRUE(c.istiod.on_demand);
+  EXPECT_EQ(c.istiod.secret_ttl, 2h);
+  EXPECT_EQ(c.admin.listen, "[::1]:1500");
+  EXPECT_EQ(c.admin.metrics, "");
+  EXPECT_EQ(c.admin.readiness, "0.0.0.0:0");
+  EXPECT_EQ(c.drain.deadline, 25s);
   EXPECT_EQ(c.log.level, LogLevel::kDebug);
+  EXPECT_EQ(c.log.format, LogFormat::kJson);
   EXPECT_EQ(c.limits.connections, 1000u);
   EXPECT_EQ(c.limits.memory_mb, 128u);
 }
@@ -115,6 +129,11 @@ TEST(Configuration, NeedsOnlyTheNodesName) {
   EXPECT_EQ(c.control.allowed_uids, std::vector<uint32_t>{0});
   EXPECT_EQ(c.workers.count, 1u);
   EXPECT_EQ(c.ca.leaf_lifetime, 10min);
+  EXPECT_EQ(c.istiod.address, "");
+  EXPECT_EQ(c.admin.listen, "127.0.0.1:15000");
+  EXPECT_EQ(c.admin.metrics, "[::]:15020");
+  EXPECT_EQ(c.admin.readiness, "[::]:15021");
+  EXPECT_EQ(c.drain.deadline, 5s);
   EXPECT_TRUE(c.ports.empty());
   EXPECT_EQ(c.mesh.file, "");
 }
@@ -150,7 +169,7 @@ TEST(Configuration, ShowsEveryValueOfTheWholeFile) {
   EXPECT_EQ(rows.at("ports[1].proxy_neighbours"), "true from default");
   EXPECT_EQ(rows.at("attachments[0].gateway"), "[10.1.0.1, fd01::1] from c.yaml:28");
   EXPECT_EQ(rows.at("control.allowed_uids"), "[0, 1337] from c.yaml:10");
-  EXPECT_EQ(rows.at("ca.leaf_lifetime"), "90m from c.yaml:30");
+  EXPECT_EQ(rows.at("ca.leaf_lifetime"), "90m from c.yaml:31");
   EXPECT_EQ(rows.at("routes[1].via"), "fd00::2 from c.yaml:25");
 }
 
