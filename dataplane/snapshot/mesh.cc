@@ -15,7 +15,7 @@ const Workload* Mesh::workload_at(std::string_view network, const IpAddress& add
   const AddressSlot* slot = by_address_.find(hash_address(network, address), [&](const AddressSlot& s) {
     return s.key.address == address && s.key.network == network;
   });
-  return slot ? slot->claims.front().workload.get() : nullptr;
+  return slot ? slot->workload.get() : nullptr;
 }
 
 const Workload* Mesh::local_workload(std::string_view name_space, std::string_view name, std::string_view node) const {

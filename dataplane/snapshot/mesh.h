@@ -88,14 +88,9 @@ class Mesh {
  private:
   friend class MeshBuilder;
 
-  struct Claim {
-    std::shared_ptr<const Workload> workload;
-    uint8_t rank = 0;
-    uint64_t sequence = 0;  // of insertion
-  };
   struct AddressSlot {
     NetworkAddress key;
-    std::vector<Claim> claims;  // best first
+    std::shared_ptr<const Workload> workload;  // whose claim is the best
   };
   struct LocalSlot {
     std::string name_space, name;

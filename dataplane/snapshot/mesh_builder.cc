@@ -1,9 +1,9 @@
 // The writer's side of Mesh.
 //
 // Beside the tables that are published the builder keeps what only it needs: which records stand (with their sequence
-// and the mark of the last full state that mentioned them), which workloads name which service, and which policies
-// stand in which scope. The last two may be long, so their slots are written once per publication: a change only notes
-// that the slot is stale.
+// and the mark of the last full state that mentioned them), which workloads name which service, which claim one
+// address or bear one name, and which policies stand in which scope. These lists may be long, so their slots are
+// written once per publication: a change only notes that the slot is stale.
 #include "snapshot/mesh_builder.h"
 
 #include <algorithm>
@@ -29,7 +29,22 @@ struct MeshBuilder::Impl {
   // Service key → uid → workload that names it, whatever its health, whether the service stands or not.
   std::unordered_map<std::string, std::map<std::string, std::shared_ptr<const Workload>>> members;
   std::unordered_map<std::string, std::map<std::string, std::shared_ptr<const Policy>>> scopes;
+  // Who claims an address, best first; who bears a name, by uid.
+  using Name = std::pair<std::string, std::string>;  // namespace, name
+  struct Claim {
+    uint8_t rank;
+    uint64_t sequence;  // of insertion
+    std::shared_ptr<const Workload> workload;
+  };
+  // Of two claims the higher rank is better, then the later one (reference 9.4).
+  static bool is_better(const Claim& a, const Claim& b) {
+    return a.rank != b.rank ? a.rank > b.rank : a.sequence > b.sequence;
+  }
+  std::map<NetworkAddress, std::vector<Claim>> claims;
+  std::map<Name, std::map<std::string, std::shared_ptr<const Workload>>> namesakes;
   std::set<std::string> stale_services, stale_scopes;
+  std::set<Name> stale_names;
+  std::set<NetworkAddress> stale_addresses;
   uint32_t cidr_length_uses[2][129] = {};
 
   ShardTableWriter<Workload> by_uid;
@@ -50,11 +65,13 @@ struct MeshBuilder::Impl {
   std::shared_ptr<const Mesh> last = std::make_shared<const Mesh>();
 
   void index(const Standing<Workload>& standing);
-  void unindex(const std::shared_ptr<const Workload>& workload);
+  void unindex(const Standing<Workload>& standing);
   void index(const Standing<Service>& standing);
   void unindex(const Service& service);
   void write_endpoints(const std::string& service);
   void write_scope(const std::string& name_space);
+  void write_address(const NetworkAddress& key);
+  void write_name(const Name& name);
 
   // Alters one slot of a table: `change` gets a copy of the slot that stands, or a fresh one; a slot for which it
   // returns false is empty and goes.
@@ -67,28 +84,6 @@ struct MeshBuilder::Impl {
     } else if (present) {
       table.erase(hash, is_it);
     }
-  }
-
-  template <class Change>
-  void alter_address(const std::string& network, const IpAddress& address, Change&& change) {
-    alter(
-        by_address, hash_address(network, address),
-        [&](const Mesh::AddressSlot& s) { return s.key.address == address && s.key.network == network; },
-        [&](Mesh::AddressSlot& s) {
-          s.key = {network, address};
-          return change(s);
-        });
-  }
-  template <class Change>
-  void alter_name(const Workload& w, Change&& change) {
-    alter(
-        by_name, hash_pair(w.name_space, w.name),
-        [&](const Mesh::LocalSlot& s) { return s.name == w.name && s.name_space == w.name_space; },
-        [&](Mesh::LocalSlot& s) {
-          s.name_space = w.name_space;
-          s.name = w.name;
-          return change(s);
-        });
   }
 };
 
@@ -133,42 +128,40 @@ void MeshBuilder::Impl::index(const Standing<Workload>& standing) {
   by_uid.put(
       hash_text(w->uid), [&](const Workload& other) { return other.uid == w->uid; }, w);
   if (w->network_mode == NetworkMode::kStandard) {
+    const Claim claim{rank_of(*w), standing.sequence, w};
     for (const IpAddress& address : w->addresses) {
-      alter_address(w->network, address, [&](Mesh::AddressSlot& slot) {
-        const Mesh::Claim claim{w, rank_of(*w), standing.sequence};
-        const auto at = std::find_if(slot.claims.begin(), slot.claims.end(), [&](const Mesh::Claim& other) {
-          return std::tie(other.rank, other.sequence) < std::tie(claim.rank, claim.sequence);
-        });
-        slot.claims.insert(at, claim);
-        return true;
-      });
+      const NetworkAddress key{w->network, address};
+      std::vector<Claim>& list = claims[key];
+      list.insert(std::upper_bound(list.begin(), list.end(), claim, is_better), claim);
+      stale_addresses.insert(key);
     }
   }
-  alter_name(*w, [&](Mesh::LocalSlot& slot) {
-    const auto at = std::find_if(slot.workloads.begin(), slot.workloads.end(),
-                                 [&](const auto& other) { return other->uid > w->uid; });
-    slot.workloads.insert(at, w);
-    return true;
-  });
+  const Name name(w->name_space, w->name);
+  namesakes[name][w->uid] = w;
+  stale_names.insert(name);
   for (const ServiceMembership& membership : w->services) {
     members[membership.service][w->uid] = w;
     stale_services.insert(membership.service);
   }
 }
 
-void MeshBuilder::Impl::unindex(const std::shared_ptr<const Workload>& w) {
+void MeshBuilder::Impl::unindex(const Standing<Workload>& standing) {
+  const auto& w = standing.record;
+  const uint64_t sequence = standing.sequence;
   if (w->network_mode == NetworkMode::kStandard) {
+    const Claim claim{rank_of(*w), sequence, w};
     for (const IpAddress& address : w->addresses) {
-      alter_address(w->network, address, [&](Mesh::AddressSlot& slot) {
-        std::erase_if(slot.claims, [&](const Mesh::Claim& claim) { return claim.workload == w; });
-        return !slot.claims.empty();
-      });
+      const auto found = claims.find(NetworkAddress{w->network, address});
+      const auto at = std::lower_bound(found->second.begin(), found->second.end(), claim, is_better);
+      found->second.erase(at);
+      stale_addresses.insert(found->first);
+      if (found->second.empty()) claims.erase(found);
     }
   }
-  alter_name(*w, [&](Mesh::LocalSlot& slot) {
-    std::erase(slot.workloads, w);
-    return !slot.workloads.empty();
-  });
+  const auto named = namesakes.find(Name(w->name_space, w->name));
+  stale_names.insert(named->first);
+  named->second.erase(w->uid);
+  if (named->second.empty()) namesakes.erase(named);
   for (const ServiceMembership& membership : w->services) {
     const auto found = members.find(membership.service);
     if (found == members.end()) continue;
@@ -274,6 +267,38 @@ void MeshBuilder::Impl::write_scope(const std::string& name_space) {
   by_scope.put(hash_text(name_space), is_it, std::move(slot));
 }
 
+void MeshBuilder::Impl::write_address(const NetworkAddress& key) {
+  const uint64_t hash = hash_address(key.network, key.address);
+  auto is_it = [&](const Mesh::AddressSlot& s) { return s.key == key; };
+  const auto found = claims.find(key);
+  if (found == claims.end()) {
+    by_address.erase(hash, is_it);
+    return;
+  }
+  const auto& best = found->second.front().workload;
+  const Mesh::AddressSlot* present = by_address.find(hash, is_it);
+  if (present && present->workload == best) return;
+  auto slot = std::make_shared<Mesh::AddressSlot>();
+  slot->key = key;
+  slot->workload = best;
+  by_address.put(hash, is_it, std::move(slot));
+}
+
+void MeshBuilder::Impl::write_name(const Name& name) {
+  const uint64_t hash = hash_pair(name.first, name.second);
+  auto is_it = [&](const Mesh::LocalSlot& s) { return s.name == name.second && s.name_space == name.first; };
+  const auto found = namesakes.find(name);
+  if (found == namesakes.end()) {
+    by_name.erase(hash, is_it);
+    return;
+  }
+  auto slot = std::make_shared<Mesh::LocalSlot>();
+  slot->name_space = name.first;
+  slot->name = name.second;
+  for (const auto& [uid, workload] : found->second) slot->workloads.push_back(workload);
+  by_name.put(hash, is_it, std::move(slot));
+}
+
 MeshBuilder::MeshBuilder() : impl_(std::make_unique<Impl>()) {}
 MeshBuilder::~MeshBuilder() = default;
 
@@ -290,7 +315,7 @@ bool MeshBuilder::upsert(Workload workload) {
   standing.mark = impl_->mark;
   if (standing.record && *standing.record == workload) return false;
   // A workload that is sent again is removed and inserted (reference 13.2): it becomes the latest of its rank.
-  if (standing.record) impl_->unindex(standing.record);
+  if (standing.record) impl_->unindex(standing);
   standing.record = std::make_shared<const Workload>(std::move(workload));
   standing.sequence = impl_->next_sequence++;
   impl_->index(standing);
@@ -347,8 +372,7 @@ bool MeshBuilder::upsert(Policy policy) {
 bool MeshBuilder::remove_workload(std::string_view uid) {
   const auto found = impl_->workloads.find(std::string(uid));
   if (found == impl_->workloads.end()) return false;
-  const std::shared_ptr<const Workload> record = found->second.record;
-  impl_->unindex(record);
+  impl_->unindex(found->second);
   impl_->by_uid.erase(hash_text(uid), [&](const Workload& w) { return w.uid == uid; });
   impl_->workloads.erase(found);
   impl_->workloads_changed = true;
@@ -424,7 +448,11 @@ std::shared_ptr<const Mesh> MeshBuilder::publish() {
   if (!i.workloads_changed && !i.services_changed && !i.policies_changed) return i.last;
   for (const std::string& key : i.stale_services) i.write_endpoints(key);
   for (const std::string& name_space : i.stale_scopes) i.write_scope(name_space);
+  for (const NetworkAddress& key : i.stale_addresses) i.write_address(key);
+  for (const Impl::Name& name : i.stale_names) i.write_name(name);
   i.stale_services.clear();
+  i.stale_addresses.clear();
+  i.stale_names.clear();
   i.stale_scopes.clear();
 
   auto mesh = std::make_shared<Mesh>();
