@@ -388,3 +388,8 @@ void Tunnels::for_each_tunnel(void (*visit)(void* context, const TunnelInfo& inf
 }
 
 }  // namespace culvert::hbone
+uint32_t Tunnels::server_tunnels() const {
+  return static_cast<uint32_t>(std::count_if(impl_->tunnels.begin(), impl_->tunnels.end(),
+                                             [](const auto& t) { return t && t->peer.side == Side::kServer; }));
+}
+

@@ -137,3 +137,4 @@ class Tunnels {
 };
 
 }  // namespace culvert::hbone
+  uint32_t server_tunnels() const;  // accepted ones; looks at each tunnel

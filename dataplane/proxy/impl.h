@@ -6,6 +6,7 @@
 //   inbound.cc    a tunnel's stream: checks, policy, connection to the pod; deciding again after a change
 //   splice.cc     bytes and ends from one side to the other
 //   log.cc        access-log lines
+//   traffic.cc    traffic series: labels and flags
 #pragma once
 
 #include <map>
@@ -21,6 +22,7 @@
 #include "routing/inbound.h"
 #include "routing/outbound.h"
 #include "telemetry/access_log.h"
+#include "telemetry/traffic.h"
 
 namespace culvert::proxy {
 
@@ -74,14 +76,17 @@ struct Proxy::Impl final : hbone::CredentialSource {
   // Goes on with a session that waits, once its pod is ready or nothing more is to be waited for.
   void try_outbound(Session& session, Instant now);
   void start_outbound(Session& session, const snapshot::Workload& record, Instant now);
-  void refuse_outbound(Session& session, DropReason reason, AccessEvent event, std::string_view error, Instant now);
+  void refuse_outbound(Session& session, DropReason reason, AccessEvent event, std::string_view error, Instant now,
+                       ResponseFlag flag = ResponseFlag::kConnect);
 
   // --- inbound.cc --------------------------------------------------------------------------------------------------
   void on_request(hbone::StreamId stream, Instant now);
   void start_inbound(Session& session, Instant now);
   // A status other than 200. `event`: an early deny is a short line, later refusals are a full one (reference 11.2).
   void refuse_inbound(Session& session, uint16_t status, DropReason reason, AccessEvent event, std::string_view error,
-                      Instant now);
+                      Instant now, ResponseFlag flag = ResponseFlag::kConnect);
+  // The record of who asks; null: unknown, or in another network.
+  const snapshot::Workload* source_of(const Session& session, const hbone::ConnectRequest& request) const;
   policy::Decision decide(const Session& session, const snapshot::Workload& record);
   void on_pod_connected(Session& session, Instant now);
   void on_pod_unreachable(Session& session, std::string_view why, Instant now);
@@ -106,8 +111,10 @@ struct Proxy::Impl final : hbone::CredentialSource {
   // The other side's end was told by an event: its handle is given back without another word on it.
   void forget_pod(Session& session, Instant now);
   void forget_stream(Session& session, Instant now);
-  // Ends a session: closes or resets what is left of both sides, writes its last line, frees it.
-  void end(Session& session, End how, std::string_view error, Instant now, AccessEvent event = AccessEvent::kComplete);
+  // Ends a session: closes or resets what is left of both sides, writes its last line, frees it. `flag` says which kind
+  // of error it was; without one it is not looked at.
+  void end(Session& session, End how, std::string_view error, Instant now, AccessEvent event = AccessEvent::kComplete,
+           ResponseFlag flag = ResponseFlag::kConnect);
 
   // --- log.cc ------------------------------------------------------------------------------------------------------
   void log(const Session& session, AccessEvent event, std::string_view error, Instant now);
@@ -115,6 +122,18 @@ struct Proxy::Impl final : hbone::CredentialSource {
   static Party party_of(const snapshot::Workload& record);
   // How the record describes itself in a CONNECT or its answer (reference 5.2).
   static std::string baggage_text(const snapshot::Workload& record);
+
+  // --- traffic.cc --------------------------------------------------------------------------------------------------
+  void begin_traffic(Session& session, const TrafficLabels& labels, Instant now);
+  void begin_outbound_traffic(Session& session, const snapshot::Workload& source,
+                              const routing::OutboundDecision& decision, Instant now);
+  void begin_inbound_traffic(Session& session, const snapshot::Workload& destination, const snapshot::Service* service,
+                             Instant now);
+  // Of the services that the pod backs: the one that the request was forwarded for, else the first one of whose ports
+  // leads to `target_port`; null: none. What a peer says chooses among them and names no other.
+  const snapshot::Service* service_meant(const snapshot::Workload& destination, std::string_view forwarded,
+                                         uint16_t target_port) const;
+  static ResponseFlag flag_of(hbone::Loss loss, std::string_view text);
 
   // --- proxy.cc ----------------------------------------------------------------------------------------------------
   void on_tcp_event(const tcp::Event& event, Instant now);
@@ -124,6 +143,8 @@ struct Proxy::Impl final : hbone::CredentialSource {
   bool poll(Instant now, UnixTime calendar);
 
   const Setup setup;
+  const LogSettings default_log;
+  const LogSettings& log_settings;
   tcp::Stack& tcp;
   BufferPool& pool;
   Counters& counters;
@@ -148,6 +169,8 @@ struct Proxy::Impl final : hbone::CredentialSource {
   Instant starved_until = kNever;
   uint32_t recheck_next = 0, recheck_left = 0;
   AccessLine line;
+  TrafficTable traffic;
+  uint32_t pods_connected = 0;  // connections accepted from pods that are ours still
 
   hbone::Tunnels tunnels;
 };

@@ -57,7 +57,6 @@ void Proxy::Impl::on_request(hbone::StreamId stream, Instant now) {
   session->destination = peer->tuple.local;
   session->opened_at = now;
   session->authority = request->authority_text;
-  session->service = request->forwarded_host;
   if (!peer->identities.empty()) {
     session->peer = peer->identities.front();
     session->has_peer = true;
@@ -68,11 +67,8 @@ void Proxy::Impl::on_request(hbone::StreamId stream, Instant now) {
   const auto interface = interface_by_address.find(session->next_hop.address);
   if (interface != interface_by_address.end()) session->pod = interface->second;
 
-  // Who asks, for the log: by address, unless the request says that it came from another network; else what it says of
-  // itself (reference 5.3).
-  const bool is_remote =
-      !request->forwarded_network.empty() && !same_network(request->forwarded_network, setup.network);
-  const snapshot::Workload* source = is_remote ? nullptr : mesh->workload_at(setup.network, session->source.address);
+  // Who asks, for the log: its record, else what it says of itself (reference 5.3).
+  const snapshot::Workload* source = source_of(*session, *request);
   if (source) {
     session->src = party_of(*source);
   } else {
@@ -80,6 +76,12 @@ void Proxy::Impl::on_request(hbone::StreamId stream, Instant now) {
   }
   session->src.identity = session->has_peer ? session->peer.uri() : std::string();
   start_inbound(*session, now);
+}
+
+// By address, unless the request says that it came from another network.
+const snapshot::Workload* Proxy::Impl::source_of(const Session& session, const hbone::ConnectRequest& request) const {
+  const bool is_remote = !request.forwarded_network.empty() && !same_network(request.forwarded_network, setup.network);
+  return is_remote ? nullptr : mesh->workload_at(setup.network, session.source.address);
 }
 
 void Proxy::Impl::start_inbound(Session& session, Instant now) {
@@ -104,14 +106,17 @@ void Proxy::Impl::start_inbound(Session& session, Instant now) {
     return;
   }
   session.destination = decision.target;
-  if (session.service.empty()) session.service = decision.service_hostname;
   session.dst = party_of(*record);
+  const snapshot::Service* service =
+      decision.service ? decision.service : service_meant(*record, request.forwarded_host, decision.target.port);
+  if (service) session.service = service->hostname;
+  begin_inbound_traffic(session, *record, service, now);
 
   // Step 6.
   const policy::Decision verdict = decide(session, *record);
   if (!verdict.allowed()) {
     refuse_inbound(session, hbone::kStatusUnauthorized, DropReason::kProxyPolicyDenied, AccessEvent::kComplete,
-                   policy::error_text(verdict), now);
+                   policy::error_text(verdict), now, ResponseFlag::kDeny);
     return;
   }
 
@@ -149,23 +154,22 @@ policy::Decision Proxy::Impl::decide(const Session& session, const snapshot::Wor
 }
 
 void Proxy::Impl::refuse_inbound(Session& session, uint16_t status, DropReason reason, AccessEvent event,
-                                 std::string_view error, Instant now) {
+                                 std::string_view error, Instant now, ResponseFlag flag) {
   counters.drop(reason);
   tunnels.respond(session.stream, status, {}, now);
   // The answer has ended the stream; what the client still sends has no reader.
-  end(session, End::kClean, error, now, event);
+  end(session, End::kClean, error, now, event, flag);
 }
 
 void Proxy::Impl::on_pod_connected(Session& session, Instant now) {
   const auto pod = pods.find(session.pod);
   const snapshot::Workload* record = pod == pods.end() ? nullptr : record_of(pod->second);
   if (!tunnels.respond(session.stream, hbone::kStatusOk, record ? baggage_text(*record) : std::string(), now)) {
-    end(session, End::kReset, "http2: stream is gone", now);
+    end(session, End::kReset, "h2 failed: stream is gone", now);
     return;
   }
   session.state = SessionState::kOpen;
   counters.add(Counter::kProxyInboundOpened);
-  if (setup.log_opened) log(session, AccessEvent::kOpened, {}, now);
   queue(session);
 }
 
@@ -189,7 +193,8 @@ bool Proxy::Impl::recheck(Instant now) {
     counters.add(Counter::kProxyPolicyRechecked);
     if (decide(session, *record).allowed()) continue;
     counters.drop(DropReason::kProxyPolicyChanged);
-    end(session, End::kReset, "connection closed due to policy change", now);
+    end(session, End::kReset, "connection closed due to policy change", now, AccessEvent::kComplete,
+        ResponseFlag::kDeny);
   }
   return recheck_left > 0;
 }

@@ -21,6 +21,7 @@ std::string Proxy::Impl::baggage_text(const snapshot::Workload& record) {
 }
 
 void Proxy::Impl::log(const Session& session, AccessEvent event, std::string_view error, Instant now) {
+  if (!log_settings.writes_access(level_of(event, !error.empty()))) return;
   AccessRecord r;
   r.event = event;
   r.unix_us = wall.unix_us(now);
@@ -41,12 +42,13 @@ void Proxy::Impl::log(const Session& session, AccessEvent event, std::string_vie
   r.bytes_recv = session.bytes_received;
   r.duration = now - session.opened_at;
   r.error = error;
-  sink.log_line(format_access(r, line));
+  sink.log_line(format_access(r, log_settings.format.load(std::memory_order_relaxed), line));
 }
 
 void Proxy::Impl::log_tunnel_failure(const hbone::TunnelFailure& failure, Instant now) {
   // Clients' failures are told by the sessions that waited for the tunnel, and so is the loss of one that was up.
   if (failure.side != hbone::Side::kServer || failure.was_up) return;
+  if (!log_settings.writes_access(level_of(AccessEvent::kFailed, true))) return;
   AccessRecord r;
   r.event = AccessEvent::kFailed;
   r.unix_us = wall.unix_us(now);
@@ -54,7 +56,7 @@ void Proxy::Impl::log_tunnel_failure(const hbone::TunnelFailure& failure, Instan
   r.dst_addr = failure.tuple.local;
   r.direction = "inbound";
   r.error = failure.text.empty() ? hbone::name_of(failure.loss) : std::string_view(failure.text);
-  sink.log_line(format_access(r, line));
+  sink.log_line(format_access(r, log_settings.format.load(std::memory_order_relaxed), line));
 }
 
 }  // namespace culvert::proxy

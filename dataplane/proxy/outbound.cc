@@ -25,6 +25,7 @@ void Proxy::Impl::on_accepted(tcp::ConnectionId connection, InterfaceId interfac
   const uint64_t handle = session->handle();
   owners.set(connection, handle);
   counters.add(Counter::kProxyOutboundAccepted);
+  ++pods_connected;
   try_outbound(*session, now);
   if (sessions.find(handle) && session->state == SessionState::kAwaitingRecord) awaiting.push_back(handle);
 }
@@ -55,6 +56,7 @@ void Proxy::Impl::start_outbound(Session& session, const snapshot::Workload& rec
   session.authority = decision.authority.to_string();
   session.dst = {decision.workload, decision.workload_namespace, decision.workload_identity.uri(),
                  decision.workload_cluster};
+  begin_outbound_traffic(session, record, decision, now);
 
   // The tunnel leaves from the pod's own address: it is what policy at the other end sees (reference 28.6).
   std::optional<IpAddress> source = session.source.address;
@@ -77,7 +79,7 @@ void Proxy::Impl::start_outbound(Session& session, const snapshot::Workload& rec
   // Also when a tunnel is up: what it proved when it was made is not proved now (D16).
   if (!client(record.identity())) {
     refuse_outbound(session, DropReason::kProxyNoMeshAccess, AccessEvent::kComplete,
-                    "no valid certificate for " + session.src.identity, now);
+                    "no valid certificate for " + session.src.identity, now, ResponseFlag::kIdentityError);
     return;
   }
 
@@ -94,7 +96,7 @@ void Proxy::Impl::start_outbound(Session& session, const snapshot::Workload& rec
     switch (opened.error()) {
       case hbone::OpenError::kNoCredentials:
         refuse_outbound(session, DropReason::kProxyNoMeshAccess, AccessEvent::kComplete,
-                        "no valid certificate for " + session.src.identity, now);
+                        "no valid certificate for " + session.src.identity, now, ResponseFlag::kIdentityError);
         return;
       case hbone::OpenError::kFull:
         refuse_outbound(session, DropReason::kProxyTunnelsFull, AccessEvent::kComplete,
@@ -118,10 +120,10 @@ void Proxy::Impl::start_outbound(Session& session, const snapshot::Workload& rec
 }
 
 void Proxy::Impl::refuse_outbound(Session& session, DropReason reason, AccessEvent event, std::string_view error,
-                                  Instant now) {
+                                  Instant now, ResponseFlag flag) {
   counters.drop(reason);
   // A failed or refused connection is a reset for the pod, never an end of data (D23).
-  end(session, End::kReset, error, now, event);
+  end(session, End::kReset, error, now, event, flag);
 }
 
 }  // namespace culvert::proxy

@@ -11,6 +11,7 @@ namespace culvert::proxy {
 Proxy::Impl::Impl(const Setup& setup_in, tcp::Stack& tcp_in, BufferPool& pool_in, Counters& counters_in,
                   tls::AeadBackend& aead, Egress& egress_in, LogSink& log_in, Instant start)
     : setup(setup_in),
+      log_settings(setup_in.log ? *setup_in.log : default_log),
       tcp(tcp_in),
       pool(pool_in),
       counters(counters_in),
@@ -19,6 +20,7 @@ Proxy::Impl::Impl(const Setup& setup_in, tcp::Stack& tcp_in, BufferPool& pool_in
       random(setup_in.seed),
       timers(start),
       sessions(setup_in.sessions_max),
+      traffic(setup_in.traffic, setup_in.seed ^ 0x74726166666963),
       tunnels(setup_in.hbone, tcp_in, pool_in, counters_in, *this, aead, setup_in.seed ^ 0x68626f6e65) {}
 
 void Proxy::Impl::on_tcp_event(const tcp::Event& event, Instant now) {
@@ -203,6 +205,14 @@ bool Proxy::poll(Instant now, UnixTime calendar) { return impl_->poll(now, calen
 
 Instant Proxy::next_deadline() const {
   return std::min({impl_->timers.next_deadline(), impl_->tunnels.next_deadline(), impl_->starved_until});
+}
+
+uint32_t Proxy::sample_traffic(uint32_t slot, uint32_t slots_max, Instant now, std::vector<TrafficSample>& out) {
+  return impl_->traffic.sample(slot, slots_max, now, out);
+}
+
+Proxy::TrafficTotals Proxy::traffic_totals() const {
+  return {impl_->pods_connected, impl_->tunnels.server_tunnels(), impl_->traffic.series(), impl_->traffic.overflowed()};
 }
 
 hbone::Tunnels& Proxy::tunnels() { return impl_->tunnels; }

@@ -21,6 +21,8 @@
 #include "snapshot/mesh.h"
 #include "tcp/stack.h"
 #include "telemetry/counters.h"
+#include "telemetry/log_settings.h"
+#include "telemetry/traffic.h"
 #include "tls/aead.h"
 
 namespace culvert::proxy {
@@ -56,8 +58,9 @@ struct Setup {
   InterfaceId link_in{1};   // … and accepted here
   hbone::Limits hbone;
   uint32_t sessions_max = 65'536;
-  tcp::ConnectionOptions tcp;  // of every connection, accepted or opened
-  bool log_opened = false;     // a line when a session opens, too (level debug)
+  tcp::ConnectionOptions tcp;        // of every connection, accepted or opened
+  const LogSettings* log = nullptr;  // outlives the proxy; null: the defaults
+  TrafficLimits traffic;
   uint64_t seed = 0;
 };
 
@@ -106,6 +109,16 @@ class Proxy {
   Instant next_deadline() const;
 
   // --- drain and sight ---------------------------------------------------------------------------------------------
+  // Adds samples of the traffic series in slots from `slot` on, of at most `slots_max`; returns where to go on, 0 at
+  // the end. A thousand slots take some 50 microseconds.
+  uint32_t sample_traffic(uint32_t slot, uint32_t slots_max, Instant now, std::vector<TrafficSample>& out);
+  struct TrafficTotals {
+    uint32_t pod_connections = 0;  // accepted from pods, open
+    uint32_t server_tunnels = 0;   // accepted from peers, open
+    uint32_t series = 0;
+    uint64_t overflowed = 0;  // connections without a series of their own
+  };
+  TrafficTotals traffic_totals() const;
   hbone::Tunnels& tunnels();
   uint32_t sessions() const;
   void for_each_session(void (*visit)(void* context, const SessionInfo& info), void* context, Instant now) const;

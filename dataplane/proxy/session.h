@@ -13,6 +13,7 @@
 #include "identity/spiffe_id.h"
 #include "packet/packet.h"
 #include "tcp/stack.h"
+#include "telemetry/traffic.h"
 
 namespace culvert::proxy {
 
@@ -75,6 +76,7 @@ struct Session {
   std::string authority;
   std::string service;
   Party src, dst;
+  TrafficTable::Series* series = nullptr;  // from where it is counted; null: refused before that
 
   uint64_t handle() const { return uint64_t{generation} << 32 | index; }
 };

@@ -34,6 +34,7 @@ void SessionTable::destroy(Session& session) {
   session.last_bytes.clear();
   session.bytes_sent = session.bytes_received = 0;
   session.peer = {};
+  session.series = nullptr;
   session.authority.clear();
   session.service.clear();
   session.src.clear();

@@ -50,6 +50,7 @@ void Proxy::Impl::splice(Session& session, Instant now) {
     if (!tunnels.write(session.stream, std::move(bytes), now)) break;
     moved += n;
     session.bytes_sent += n;
+    (session.direction == Direction::kOutbound ? session.series->received_bytes : session.series->sent_bytes) += n;
     counters.add(Counter::kProxyByteToTunnel, n);
   }
   const bool pod_finished = session.has_tcp ? tcp.peer_finished(session.tcp) : session.last_bytes.empty();
@@ -76,6 +77,7 @@ void Proxy::Impl::splice(Session& session, Instant now) {
     if (!tcp.write(session.tcp, std::move(bytes), now)) break;
     moved += n;
     session.bytes_received += n;
+    (session.direction == Direction::kOutbound ? session.series->sent_bytes : session.series->received_bytes) += n;
     counters.add(Counter::kProxyByteToPod, n);
   }
   if (!session.stream_ended && tunnels.peer_finished(session.stream)) {
@@ -167,7 +169,6 @@ void Proxy::Impl::on_stream_event(Session& session, const hbone::Event& event, I
       timers.cancel(session.timer);
       session.state = SessionState::kOpen;
       counters.add(Counter::kProxyOutboundOpened);
-      if (setup.log_opened) log(session, AccessEvent::kOpened, {}, now);
       queue(session);
       return;
     case hbone::EventKind::kRefused:
@@ -209,6 +210,7 @@ void Proxy::Impl::on_stream_event(Session& session, const hbone::Event& event, I
 
 void Proxy::Impl::forget_pod(Session& session, Instant now) {
   owners.clear(session.tcp);
+  if (session.direction == Direction::kOutbound) --pods_connected;
   tcp.release(session.tcp, now);
   session.has_tcp = false;
 }
@@ -219,8 +221,10 @@ void Proxy::Impl::forget_stream(Session& session, Instant now) {
   session.has_stream = false;
 }
 
-void Proxy::Impl::end(Session& session, End how, std::string_view error, Instant now, AccessEvent event) {
+void Proxy::Impl::end(Session& session, End how, std::string_view error, Instant now, AccessEvent event,
+                      ResponseFlag flag) {
   log(session, event, error, now);
+  if (session.series) traffic.close(*session.series, error.empty() ? ResponseFlag::kNone : flag, now);
   counters.add(error.empty() ? Counter::kProxySessionCompleted : Counter::kProxySessionFailed);
   timers.cancel(session.timer);
   if (session.has_tcp) {

@@ -144,6 +144,7 @@ InboundDecision decide_inbound(const Mesh& mesh, const InboundRequest& request) 
     if (!service) {
       return refuse(InboundRefusal::kUnknownHostname, "no service or workload for hostname: " + name);
     }
+    out.service = service;
     out.service_hostname = service->hostname;
     out.target.port = resolve_port(mesh, *service, *request.workload, authority->port);
     if (out.target.port == 0) {

@@ -42,9 +42,10 @@ DropReason drop_reason_of(InboundRefusal refusal);
 
 struct InboundDecision {
   InboundRefusal refusal = InboundRefusal::kNone;
-  std::string error;             // for the log, ztunnel's words (reference 26.4)
-  Endpoint target;               // the pod's address and the port it listens on
-  std::string service_hostname;  // of a host-name authority
+  std::string error;                           // for the log, ztunnel's words (reference 26.4)
+  Endpoint target;                             // the pod's address and the port it listens on
+  std::string service_hostname;                // of a host-name authority
+  const snapshot::Service* service = nullptr;  // likewise; lives as long as the mesh
   bool carried() const { return refusal == InboundRefusal::kNone; }
 };
 

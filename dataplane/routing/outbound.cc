@@ -120,11 +120,17 @@ std::optional<IpAddress> select_address(const Workload& workload, const Service*
 }
 
 void describe(OutboundDecision& out, const Workload& workload) {
+  out.endpoint = &workload;
   out.endpoint_uid = workload.uid;
   out.workload = workload.name;
   out.workload_namespace = workload.name_space;
   out.workload_cluster = workload.cluster_id;
   out.workload_identity = workload.identity();
+}
+
+void describe(OutboundDecision& out, const Service& service) {
+  out.service = &service;
+  out.service_hostname = service.hostname;
 }
 
 OutboundDecision refuse(OutboundDecision out, OutboundRefusal refusal, std::string error) {
@@ -149,7 +155,7 @@ OutboundDecision decide(const Mesh& mesh, const OutboundRequest& request, Choose
   if (!mesh.workload_at(request.network, dialled.address)) {
     addressed = mesh.service_at(request.network, dialled.address, std::string_view(source.name_space));
   }
-  if (addressed) out.service_hostname = addressed->hostname;
+  if (addressed) describe(out, *addressed);
 
   // B
   if (addressed && (addressed->waypoint || !addressed->weighted_waypoints.empty())) {
@@ -176,7 +182,7 @@ OutboundDecision decide(const Mesh& mesh, const OutboundRequest& request, Choose
   }
   const Workload& endpoint = *upstream.workload;
   describe(out, endpoint);
-  if (upstream.service) out.service_hostname = upstream.service->hostname;
+  if (upstream.service) describe(out, *upstream.service);
 
   // E
   if (endpoint.network != source.network) {

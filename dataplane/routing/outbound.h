@@ -66,6 +66,9 @@ struct OutboundDecision {
   std::string service_hostname;                                // empty when it was not addressed through a service
   std::string workload, workload_namespace, workload_cluster;  // the chosen endpoint
   identity::SpiffeId workload_identity;
+  // The same as records of the mesh, which they live as long as; null when unknown.
+  const snapshot::Service* service = nullptr;
+  const snapshot::Workload* endpoint = nullptr;
 
   bool carried() const { return refusal == OutboundRefusal::kNone; }
 };

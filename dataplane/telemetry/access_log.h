@@ -1,12 +1,8 @@
-// Lines of the access log in ztunnel's plain format (reference 25): what people, scripts and dashboards already read.
-//
-//   2026-01-31T10:00:00.000000Z	info	access	connection complete	src.addr=10.0.0.1:4242 src.workload="a"
-//   …
+// Lines of the access log as ztunnel writes them, plain or JSON (reference 25): what people, scripts and dashboards
+// already read. log_line.h tells the two forms.
 //
 // A record is views into what the caller holds; a line is written into the caller's buffer, never longer than
-// kAccessLineBytesMax: a value that would be longer than kAccessValueBytesMax on the line is cut and ends in "...".
-// Values may come from peers: quotes, backslashes, control characters and bytes that are not UTF-8 are escaped, so one
-// record is always one line of well-formed text.
+// kAccessLineBytesMax. What is in the values cannot forge or lengthen a line.
 #pragma once
 
 #include <array>
@@ -16,6 +12,7 @@
 
 #include "base/ip_address.h"
 #include "base/time.h"
+#include "telemetry/log_line.h"
 
 namespace culvert {
 
@@ -40,13 +37,15 @@ struct AccessRecord {
   std::string_view error;
 };
 
-inline constexpr size_t kAccessValueBytesMax = 512;
-// Twelve quoted values at their longest, and under 1 KB of names, addresses and numbers.
-inline constexpr size_t kAccessLineBytesMax = 12 * kAccessValueBytesMax + 1024;
+// Twelve quoted values at their longest, and under 1.5 KB of names, punctuation, addresses and numbers.
+inline constexpr size_t kAccessLineBytesMax = 12 * kLogValueBytesMax + 1536;
 
 using AccessLine = std::array<char, kAccessLineBytesMax>;
 
+// At which level the record's line is written.
+LogLevel level_of(AccessEvent event, bool failed);
+
 // The line, without a newline: a view into `line`. Allocates nothing.
-std::string_view format_access(const AccessRecord& record, AccessLine& line);
+std::string_view format_access(const AccessRecord& record, LogFormat format, AccessLine& line);
 
 }  // namespace culvert

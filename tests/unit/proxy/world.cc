@@ -140,14 +140,14 @@ bool PodHost::work(Instant now) {
 
 namespace {
 
-Setup setup_of(const std::string& name, const hbone::Limits& limits, uint64_t seed) {
+Setup setup_of(const std::string& name, const hbone::Limits& limits, const LogSettings& log, uint64_t seed) {
   Setup setup;
   setup.node = name;
   setup.link_out = World::kLinkOut;
   setup.link_in = World::kLinkIn;
   setup.hbone = limits;
   setup.sessions_max = 1000;
-  setup.log_opened = true;
+  setup.log = &log;
   setup.seed = seed;
   return setup;
 }
@@ -158,7 +158,9 @@ NodeHost::NodeHost(World& world_in, const std::string& name_in, const hbone::Lim
     : world(world_in),
       name(name_in),
       stack({}, *world.pool, counters, seed, world.now()),
-      proxy(setup_of(name_in, limits, seed), stack, *world.pool, counters, world.aead, *this, *this, world.now()) {
+      proxy(setup_of(name_in, limits, log_settings, seed), stack, *world.pool, counters, world.aead, *this, *this,
+            world.now()) {
+  log_settings.access = LogLevel::kDebug;
   const tcp::InterfaceLimits wire{.mtu = 1500, .tso_bytes_max = 65'535};
   for (const InterfaceId id : {World::kLinkOut, World::kLinkIn, World::kUplink}) {
     stack.set_interface(id, wire, proxy.uplink_filter(), {});

@@ -111,6 +111,7 @@ struct NodeHost final : Egress, LogSink {
 
   World& world;
   std::string name;
+  LogSettings log_settings;  // access: debug
   Counters counters;
   tcp::Stack stack;
   Proxy proxy;

@@ -10,9 +10,9 @@ namespace {
 
 Endpoint at(std::string_view text) { return *Endpoint::parse(text); }
 
-std::string line_of(const AccessRecord& record) {
+std::string line_of(const AccessRecord& record, LogFormat format = LogFormat::kPlain) {
   AccessLine line;
-  return std::string(format_access(record, line));
+  return std::string(format_access(record, format, line));
 }
 
 AccessRecord complete() {
@@ -104,13 +104,13 @@ TEST(AccessLog, HostileValuesStayInsideTheirQuotes) {
 
 TEST(AccessLog, LongValuesAreCutAndMarked) {
   AccessRecord r;
-  const std::string exact(kAccessValueBytesMax - 2, 'x');
+  const std::string exact(kLogValueBytesMax - 2, 'x');
   r.error = exact;
   EXPECT_TRUE(line_of(r).ends_with("error=\"" + exact + "\""));
   const std::string longer = exact + "y";
   r.error = longer;
   EXPECT_TRUE(line_of(r).ends_with("xxx...\""));
-  EXPECT_EQ(line_of(r).size(), line_of(AccessRecord{}).size() + 1 + 7 + kAccessValueBytesMax)
+  EXPECT_EQ(line_of(r).size(), line_of(AccessRecord{}).size() + 1 + 7 + kLogValueBytesMax)
       << "error for info, and the field";
 }
 
@@ -128,6 +128,56 @@ TEST(AccessLog, TheLongestRecordFitsIntoALine) {
   const std::string line = line_of(r);
   EXPECT_LT(line.size(), kAccessLineBytesMax);
   EXPECT_TRUE(line.ends_with("...\"")) << "the last field is whole";
+  const std::string json = line_of(r, LogFormat::kJson);
+  EXPECT_LT(json.size(), kAccessLineBytesMax);
+  EXPECT_TRUE(json.ends_with("...\"}")) << "and so is the object";
+}
+
+TEST(AccessLogJson, ACompleteConnectionHasEveryFieldInOrder) {
+  EXPECT_EQ(line_of(complete(), LogFormat::kJson),
+            R"({"level":"info","time":"2026-01-31T10:00:00.000042Z","scope":"access","message":"connection complete",)"
+            R"("src.addr":"10.0.0.1:4242","src.workload":"client","src.namespace":"shop",)"
+            R"("src.identity":"spiffe://cluster.local/ns/shop/sa/client","src.cluster":"Kubernetes",)"
+            R"("dst.addr":"10.0.0.2:15008","dst.hbone_addr":"10.0.0.2:80","dst.service":"web.shop.svc.cluster.local",)"
+            R"("dst.workload":"web-1","dst.namespace":"shop","dst.identity":"spiffe://cluster.local/ns/shop/sa/web",)"
+            R"("dst.cluster":"Kubernetes","direction":"outbound","bytes_sent":10,"bytes_recv":1000000000000,)"
+            R"("duration":"12ms"})");
+}
+
+TEST(AccessLogJson, OpenedAndFailedConnections) {
+  AccessRecord r;
+  r.event = AccessEvent::kOpened;
+  r.src_addr = at("[fd00::1]:4242");
+  r.src_workload = "client";
+  r.direction = "inbound";
+  EXPECT_EQ(line_of(r, LogFormat::kJson),
+            R"({"level":"debug","time":"1970-01-01T00:00:00.000000Z","scope":"access","message":"connection opened",)"
+            R"("src.addr":"[fd00::1]:4242","src.workload":"client","direction":"inbound"})");
+  r.event = AccessEvent::kFailed;
+  r.error = "unknown waypoint: a\"b";
+  EXPECT_EQ(line_of(r, LogFormat::kJson),
+            R"({"level":"warn","time":"1970-01-01T00:00:00.000000Z","scope":"access","message":"connection failed",)"
+            R"("src.addr":"[fd00::1]:4242","direction":"inbound","error":"unknown waypoint: a\"b"})");
+}
+
+TEST(AccessLogJson, HostileValuesStayInsideTheirStrings) {
+  struct Row {
+    std::string_view value;
+    const char* written;
+  };
+  using namespace std::string_view_literals;
+  for (const Row& row : {Row{"a\"b", "a\\\"b"}, Row{"a\\b", "a\\\\b"}, Row{"a\nb\r\tc", "a\\nb\\r\\tc"},
+                         Row{"\x01\x7f"sv, "\\u0001\\u007f"}, Row{"\0"sv, "\\u0000"},
+                         Row{"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"}, Row{"\xc3(", "\\\\xc3("}}) {
+    AccessRecord r;
+    r.error = row.value;
+    EXPECT_TRUE(line_of(r, LogFormat::kJson).ends_with(std::string("\"error\":\"") + row.written + "\"}"))
+        << line_of(r, LogFormat::kJson);
+  }
+  AccessRecord r;
+  r.dst_hbone_addr = "host:80\",\"bytes_sent\":7";
+  EXPECT_NE(line_of(r, LogFormat::kJson).find(R"("dst.hbone_addr":"host:80?,?bytes_sent?:7")"), std::string::npos)
+      << line_of(r, LogFormat::kJson);
 }
 
 }  // namespace
