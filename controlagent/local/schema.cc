@@ -101,7 +101,7 @@ Fields& Fields::required(std::string_view key, const Take& take) {
 }
 
 void Fields::finish() {
-  if (!is_map_) return;
+  if (!is_map_ || map_.problems().ignores_unknown()) return;
   for (const YamlNode::Entry& entry : map_.node().entries) {
     if (std::find(known_.begin(), known_.end(), entry.key) != known_.end()) continue;
     std::string accepted;

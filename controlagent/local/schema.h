@@ -1,5 +1,6 @@
-// Checks a YAML tree against a schema while it is read: each key is asked for, what was not asked for is a problem that
-// lists what would have been accepted. Problems are collected, so that one run names them all.
+// Checks a tree, of YAML or of JSON (json_tree.h), against a schema while it is read: each key is asked for, what was
+// not asked for is a problem that lists what would have been accepted. Problems are collected, so that one run names
+// them all.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,10 @@ namespace culvert::local {
 // What is wrong with one file, each as "file:line: key: sentence".
 class Problems {
  public:
-  explicit Problems(std::string file) : file_(std::move(file)) {}
+  // `ignores_unknown`: keys that nothing asks for are no problem; for what another version of a program wrote.
+  explicit Problems(std::string file, bool ignores_unknown = false)
+      : file_(std::move(file)), ignores_unknown_(ignores_unknown) {}
+  bool ignores_unknown() const { return ignores_unknown_; }
   // `key` may be empty: the problem is the document's.
   void add(uint32_t line, std::string_view key, std::string_view sentence);
   bool empty() const { return count_ == 0; }
@@ -30,6 +34,7 @@ class Problems {
   };
   static constexpr size_t kListedMax = 100;
   std::string file_;
+  bool ignores_unknown_;
   std::vector<One> listed_;
   size_t count_ = 0;
 };
