@@ -60,11 +60,11 @@ struct CaBehaviour {
   std::chrono::seconds backdated{};
   std::chrono::milliseconds delay{};
   int refusal = 0;  // a gRPC code; 0: none
-  std::string refusal_text;
-  std::string answer_as;            // another identity than the one asked for
-  bool without_roots = false;       // the last element is left out
-  bool expired = false;             // a certificate whose life is over
-  std::optional<std::string> junk;  // these bytes instead of an answer
+  std::string refusal_text = {};
+  std::string answer_as = {};            // another identity than the one asked for
+  bool without_roots = false;            // the last element is left out
+  bool expired = false;                  // a certificate whose life is over
+  std::optional<std::string> junk = {};  // these bytes instead of an answer
 };
 
 struct FakeIstiodEvent {
@@ -103,11 +103,11 @@ class FakeIstiod {
   struct Options {
     std::string address = "127.0.0.1:0";  // "[::1]:0"; port 0: any free one, which it keeps
     std::vector<std::string> names = {"istiod.istio-system.svc", "localhost"};  // DNS SANs of its certificate
-    std::vector<Token> tokens = {{}};  // none: every caller is accepted as ztunnel
-    std::shared_ptr<const TestCa> ca;  // signs its own certificate and those of workloads; null: one of its own
-    bool intermediate = false;         // workload certificates come from a CA below the root
-    bool rsa_root = false;             // of its own CA: as istiod's self-signed one; slower to make
-    std::function<void(const FakeIstiodEvent&)> on_event;
+    std::vector<Token> tokens = {{}};       // none: every caller is accepted as ztunnel
+    std::shared_ptr<const TestCa> ca = {};  // signs its own certificate and those of workloads; null: one of its own
+    bool intermediate = false;              // workload certificates come from a CA below the root
+    bool rsa_root = false;                  // of its own CA: as istiod's self-signed one; slower to make
+    std::function<void(const FakeIstiodEvent&)> on_event = {};
   };
   // The error is one sentence: the address cannot be bound.
   static Result<std::unique_ptr<FakeIstiod>, std::string> start(Options options);
