@@ -15,6 +15,9 @@ tcp::ConnectionOptions options_for(const Limits& limits) {
   return options;
 }
 
+// For a client's first request, on a tunnel that came up while the node drains.
+constexpr Duration kLateGoaway = 250ms;
+
 OpenError open_error(http2::RequestError error) {
   switch (error) {
     case http2::RequestError::kTooLarge:
@@ -100,24 +103,34 @@ void Tunnels::Impl::on_connected(Tunnel& tunnel, Instant now) {
   config.role = tls::Role::kClient;
   config.credentials = std::move(tunnel.credentials);
   config.expected_peers = tunnel.key.expected;
+  config.revocation = &revocation;
   config.aead = &aead;
   config.key_update_every_bytes = limits.key_update_every_bytes;
   if (start_transport(tunnel, config, now)) pump(tunnel, now);
 }
 
 // SETTINGS came: the server has judged our certificate, we have judged its (D6).
-void Tunnels::Impl::on_up(Tunnel& tunnel, Instant now) {
+bool Tunnels::Impl::on_up(Tunnel& tunnel, Instant now) {
+  if (calendar >= tunnel.own_not_after) {
+    counters.drop(DropReason::kHboneCredentialsExpired);
+    lose(tunnel, Loss::kNoCredentials, "no valid certificate for " + tunnel.peer.local_identity.uri(), now);
+    return false;
+  }
   tunnel.up = true;
   if (const tls::Session* tls = tunnel.transport->tls()) tunnel.peer.identities = tls->peer_identities();
   if (tunnel.peer.side == Side::kServer) {
     counters.add(Counter::kHboneTunnelAccepted);
-    return;
+    // A client takes no stream to a connection that says GOAWAY at once: what it made this one for comes first.
+    if (draining) tunnel.goaway_due = now + kLateGoaway;
+    return true;
   }
   counters.add(Counter::kHboneTunnelConnected);
-  if (!tunnel.pooled) return;
+  if (!tunnel.pooled) return true;
   tunnel_pool.on_up(tunnel.key, tunnel.index);
   tunnel.idle_due = now + limits.idle_release;
   serve_waiters(tunnel.key, now);
+  if (draining) leave_pool(tunnel);
+  return true;
 }
 
 // Hands the ready tunnel to waiters, oldest first, until it is full; then one more is made for the rest. False: the
@@ -146,6 +159,11 @@ bool Tunnels::Impl::serve_waiters(const TunnelKey& key_in, Instant now) {
     Stream* stream = find(*waiter);
     if (!stream || stream->stage != Stream::Stage::kWaiting) continue;  // withdrawn meanwhile
     if (tunnel.transport->http2()->streams_left() == 0) {
+      // A peer that says GOAWAY before it took a stream would have us connect for ever: nothing is tried again.
+      if (tunnel.streams_total == 0) {
+        lose(*stream, Loss::kGoaway, "h2 failed: peer takes no streams");
+        continue;
+      }
       tunnel_pool.find_or_make(key).waiters.push_front(*waiter);
       leave_pool(tunnel);
       continue;

@@ -20,9 +20,10 @@ void Tunnels::Impl::accept(tcp::ConnectionId connection, Instant now) {
   config.credentials = credentials.server(tunnel.peer.interface, tunnel.peer.tuple.local.address);
   if (!config.credentials) {
     counters.drop(DropReason::kHboneNoCredentials);
-    lose(tunnel, Loss::kNoCredentials, "tls handshake error: no certificate for the destination workload", now);
+    lose(tunnel, Loss::kNoCredentials, "no valid certificate for the destination workload", now);
     return;
   }
+  config.revocation = &revocation;
   config.client_certificate = tls::ClientCertificate::kRequired;
   if (const auto& own = config.credentials->identities(); !own.empty()) {
     tunnel.peer.local_identity = own.front();

@@ -150,7 +150,8 @@ void Tunnels::Impl::end(Stream& stream, EventKind kind) {
 bool Tunnels::Impl::lose(Stream& stream, Loss loss, const std::string& text) {
   if (stream.stage == Stream::Stage::kOver) return false;
   const http2::Session* session = session_of(stream);
-  if (session && session->end_received(stream.ref) && loss != Loss::kClosed) {
+  const bool on_purpose = loss == Loss::kClosed || loss == Loss::kRevoked;
+  if (session && session->end_received(stream.ref) && !on_purpose) {
     // What the peer had to say came whole. Only if we were not done has something been lost.
     if (session->end_sent(stream.ref)) return false;
     stream.code = static_cast<uint32_t>(http2::ErrorCode::kCancel);

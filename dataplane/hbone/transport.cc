@@ -95,7 +95,8 @@ void Transport::on_end_of_bytes(const ByteQueue& in, Instant now) {
 void Transport::check(Instant now) {
   if (state_ == State::kClosing || state_ == State::kEnded) return;
   if (tls_ && tls_->state() == tls::State::kFailed) {
-    return fail(was_up_ ? Loss::kProtocol : Loss::kHandshake, tls_->failure().reason);
+    const Loss before_up = tls_->failure().revoked ? Loss::kRevoked : Loss::kHandshake;
+    return fail(was_up_ ? Loss::kProtocol : before_up, tls_->failure().reason);
   }
   if (http2_ && http2_->state() == http2::State::kEnded) {
     const http2::Failure& failure = http2_->failure();

@@ -74,6 +74,8 @@ class Transport {
   http2::Session* http2() { return http2_.get(); }
   const http2::Session* http2() const { return http2_.get(); }
   const tls::Session* tls() const { return tls_.get(); }  // null: plain
+  // Once TLS is open (tls::Session::take_peer_chain).
+  tls::Session::PeerChain take_peer_chain() { return tls_ ? tls_->take_peer_chain() : tls::Session::PeerChain{}; }
   void request_key_update(bool ask_peer);
 
  private:

@@ -18,7 +18,15 @@ constexpr size_t kFailuresMax = 256;
 
 Tunnels::Impl::Impl(const Limits& l, tcp::Stack& t, BufferPool& p, Counters& c, CredentialSource& cs,
                     tls::AeadBackend& a, uint64_t seed)
-    : limits(l), tcp(t), pool(p), counters(c), credentials(cs), aead(a), random(seed), memory(l.nghttp2_bytes_max) {}
+    : limits(l),
+      tcp(t),
+      pool(p),
+      counters(c),
+      credentials(cs),
+      aead(a),
+      random(seed),
+      memory(l.nghttp2_bytes_max),
+      revocation(l.issuers_max) {}
 
 // --- tunnels and their slots
 // ------------------------------------------------------------------------------------------
@@ -58,6 +66,14 @@ void Tunnels::Impl::free_tunnel(Tunnel& tunnel) {
 }
 
 bool Tunnels::Impl::start_transport(Tunnel& tunnel, const tls::SessionConfig& config, Instant now) {
+  const identity::Credentials& own = *config.credentials;
+  if (own.has_certificate()) tunnel.own_not_after = own.not_after();
+  // It was valid when it was asked for; connecting takes its time (D16).
+  if (own.has_certificate() && (calendar < own.not_before() || calendar >= own.not_after())) {
+    counters.drop(DropReason::kHboneCredentialsExpired);
+    lose(tunnel, Loss::kNoCredentials, "no valid certificate for " + tunnel.peer.local_identity.uri(), now);
+    return false;
+  }
   std::string error;
   auto session = tls::Session::make(config, pool, counters, calendar, error);
   if (!session) {
@@ -86,7 +102,7 @@ void Tunnels::Impl::mark(Tunnel& tunnel) {
 void Tunnels::Impl::schedule(Tunnel& tunnel) {
   const Instant transport =
       tunnel.transport && tunnel.stage != Tunnel::Stage::kGone ? tunnel.transport->next_deadline() : kNever;
-  timers.schedule(tunnel, std::min({transport, tunnel.idle_due, tunnel.close_due}));
+  timers.schedule(tunnel, std::min({transport, tunnel.idle_due, tunnel.close_due, tunnel.goaway_due}));
 }
 
 // --- the turn
@@ -174,6 +190,7 @@ void Tunnels::Impl::pump(Tunnel& tunnel, Instant now) {
     if (ByteQueue* in = tcp.receive_queue(tunnel.connection)) {
       const uint64_t taken = tunnel.transport->on_bytes(*in, now, calendar);
       tcp.consumed(tunnel.connection, taken, now);
+      take_chain(tunnel);
       if (tunnel.fin_received) tunnel.transport->on_end_of_bytes(*in, now);
     }
   }
@@ -183,8 +200,9 @@ void Tunnels::Impl::pump(Tunnel& tunnel, Instant now) {
 void Tunnels::Impl::advance(Tunnel& tunnel, Instant now) {
   if (tunnel.stage == Tunnel::Stage::kRunning) {
     Transport& transport = *tunnel.transport;
-    if (!tunnel.up && transport.was_up()) on_up(tunnel, now);
+    if (!tunnel.up && transport.was_up() && !on_up(tunnel, now)) return;
     take_session_events(tunnel);
+    if (now >= tunnel.goaway_due || (tunnel.goaway_due != kNever && tunnel.streams_total > 0)) drain(tunnel, now);
     send(tunnel, now);
     take_session_events(tunnel);  // sending may have made room
     if (transport.http2() && transport.state() == Transport::State::kUp) {
@@ -259,7 +277,7 @@ void Tunnels::Impl::lose(Tunnel& tunnel, Loss loss, std::string text, Instant no
     drop_connection(tunnel, now);
   } else if (tunnel.stage == Tunnel::Stage::kRunning) {
     tunnel.stage = Tunnel::Stage::kClosing;
-    tunnel.idle_due = kNever;
+    tunnel.idle_due = tunnel.goaway_due = kNever;
     tunnel.close_due = now + limits.close_timeout;
   }
   if (was_connecting) {
@@ -273,12 +291,16 @@ void Tunnels::Impl::lose(Tunnel& tunnel, Loss loss, std::string text, Instant no
 
 void Tunnels::Impl::drop_connection(Tunnel& tunnel, Instant now) {
   tunnel.stage = Tunnel::Stage::kGone;
-  tunnel.close_due = tunnel.idle_due = kNever;
+  tunnel.close_due = tunnel.idle_due = tunnel.goaway_due = kNever;
   if (tcp.tuple(tunnel.connection)) tcp.abort(tunnel.connection, now);
   tunnel.connection = {};
 }
 
 void Tunnels::Impl::record_failure(const Tunnel& tunnel, Loss loss, const std::string& text) {
+  if (loss == Loss::kRevoked) {
+    counters.add(tunnel.peer.side == Side::kClient ? Counter::kHboneCrlSourceRejected
+                                                   : Counter::kHboneCrlDestinationRejected);
+  }
   counters.drop(tunnel.up ? DropReason::kHboneTunnelLost
                           : (tunnel.transport ? DropReason::kHboneHandshakeFailed : DropReason::kHboneConnectFailed));
   if (failures.size() == kFailuresMax) {
@@ -292,16 +314,64 @@ void Tunnels::Impl::close_address(const IpAddress& local, Instant now) {
   for (size_t i = 0; i < tunnels.size(); ++i) {
     Tunnel* tunnel = tunnels[i].get();
     if (!tunnel || tunnel->peer.tuple.local.address != local || tunnel->stage == Tunnel::Stage::kGone) continue;
-    for (Stream* stream = tunnel->first_stream; stream; stream = stream->next_of_tunnel) {
-      if (http2::Session* session = session_of(*stream)) session->reset(stream->ref, http2::ErrorCode::kCancel);
-      lose(*stream, Loss::kClosed, "connection closed: workload is gone");
-    }
-    tunnel->refused_by_us = true;
-    if (tunnel->stage == Tunnel::Stage::kRunning) {
-      send(*tunnel, now);  // RST_STREAM goes before GOAWAY, behind which nothing is sent
-      tunnel->transport->close(now);
-    }
-    lose(*tunnel, Loss::kClosed, "connection closed: workload is gone", now);
+    cut(*tunnel, Loss::kClosed, "connection closed: workload is gone", now);
+  }
+}
+
+void Tunnels::Impl::cut(Tunnel& tunnel, Loss loss, std::string_view text_in, Instant now) {
+  const std::string text(text_in);
+  for (Stream* stream = tunnel.first_stream; stream; stream = stream->next_of_tunnel) {
+    if (http2::Session* session = session_of(*stream)) session->reset(stream->ref, http2::ErrorCode::kCancel);
+    lose(*stream, loss, text);
+  }
+  tunnel.refused_by_us = true;
+  if (tunnel.stage == Tunnel::Stage::kRunning) {
+    send(tunnel, now);  // RST_STREAM goes before GOAWAY, behind which nothing is sent
+    tunnel.transport->close(now);
+  }
+  lose(tunnel, loss, text, now);
+}
+
+void Tunnels::Impl::drain(Instant now) {
+  draining = true;
+  for (size_t i = 0; i < tunnels.size(); ++i) {
+    Tunnel* tunnel = tunnels[i].get();
+    if (!tunnel || !tunnel->up || tunnel->stage != Tunnel::Stage::kRunning) continue;
+    drain(*tunnel, now);
+    advance(*tunnel, now);
+  }
+}
+
+void Tunnels::Impl::drain(Tunnel& tunnel, Instant now) {
+  tunnel.goaway_due = kNever;
+  tunnel.transport->http2()->drain(now);
+  leave_pool(tunnel);
+}
+
+// --- revocation
+// -------------------------------------------------------------------------------------------------------
+
+void Tunnels::Impl::take_chain(Tunnel& tunnel) {
+  const tls::Session* tls = tunnel.transport->tls();
+  if (tunnel.chain_taken || !tls || tls->state() == tls::State::kHandshaking || tls->state() == tls::State::kFailed) {
+    return;
+  }
+  tunnel.chain_taken = true;
+  tls::Session::PeerChain chain = tunnel.transport->take_peer_chain();
+  tunnel.chain = std::move(chain.mark);
+  if (chain.tracked) return;
+  counters.add(tunnel.peer.side == Side::kClient ? Counter::kHboneCrlSourceUntracked
+                                                 : Counter::kHboneCrlDestinationUntracked);
+}
+
+void Tunnels::Impl::install(std::shared_ptr<const identity::CrlSet> set, Instant now) {
+  revocation.install(std::move(set));
+  for (size_t i = 0; i < tunnels.size(); ++i) {
+    Tunnel* tunnel = tunnels[i].get();
+    if (!tunnel || tunnel->stage != Tunnel::Stage::kRunning || !revocation.is_revoked(tunnel->chain)) continue;
+    counters.add(tunnel->peer.side == Side::kClient ? Counter::kHboneCrlSourceClosed
+                                                    : Counter::kHboneCrlDestinationClosed);
+    cut(*tunnel, Loss::kRevoked, "connection closed: peer certificate revoked by CRL", now);
   }
 }
 
@@ -368,18 +438,24 @@ size_t Tunnels::take_failures(std::span<TunnelFailure> out) {
 
 void Tunnels::close_address(const IpAddress& local, Instant now) { impl_->close_address(local, now); }
 
-void Tunnels::drain(Instant now) {
+void Tunnels::drain(Instant now) { impl_->drain(now); }
+
+void Tunnels::close_all(std::string_view text, Instant now) {
   for (size_t i = 0; i < impl_->tunnels.size(); ++i) {
     Tunnel* tunnel = impl_->tunnels[i].get();
-    if (!tunnel || !tunnel->up || tunnel->stage != Tunnel::Stage::kRunning) continue;
-    tunnel->transport->http2()->drain(now);
-    impl_->leave_pool(*tunnel);
-    impl_->advance(*tunnel, now);
+    if (tunnel && tunnel->stage != Tunnel::Stage::kGone) impl_->cut(*tunnel, Loss::kClosed, text, now);
   }
 }
 
+void Tunnels::install(std::shared_ptr<const identity::CrlSet> set, Instant now) { impl_->install(std::move(set), now); }
+
 uint32_t Tunnels::tunnels() const { return impl_->tunnel_count; }
 uint32_t Tunnels::streams() const { return impl_->stream_count; }
+
+uint32_t Tunnels::server_tunnels() const {
+  return static_cast<uint32_t>(std::count_if(impl_->tunnels.begin(), impl_->tunnels.end(),
+                                             [](const auto& t) { return t && t->peer.side == Side::kServer; }));
+}
 
 void Tunnels::for_each_tunnel(void (*visit)(void* context, const TunnelInfo& info), void* context, Instant now) const {
   for (const auto& tunnel : impl_->tunnels) {
@@ -388,8 +464,3 @@ void Tunnels::for_each_tunnel(void (*visit)(void* context, const TunnelInfo& inf
 }
 
 }  // namespace culvert::hbone
-uint32_t Tunnels::server_tunnels() const {
-  return static_cast<uint32_t>(std::count_if(impl_->tunnels.begin(), impl_->tunnels.end(),
-                                             [](const auto& t) { return t && t->peer.side == Side::kServer; }));
-}
-

@@ -30,6 +30,7 @@
 #include "hbone/stream.h"
 #include "http2/error_code.h"
 #include "identity/credentials.h"
+#include "identity/revocation.h"
 #include "packet/packet.h"
 #include "tcp/stack.h"
 #include "telemetry/counters.h"
@@ -48,9 +49,10 @@ struct Limits {
   Duration setup_timeout = 10s;               // TLS and the peer's SETTINGS
   Duration idle_release = 5min;               // a client tunnel without streams that nobody asked for (reference 6)
   Duration close_timeout = 5s;                // for the peer's FIN after our GOAWAY, close_notify and FIN
-  uint32_t stream_queue_bytes = 256u << 10;   // a stream's send queue: write() beyond it is back-pressure
-  uint64_t key_update_every_bytes = 0;        // 0: only before the AEAD's limit (tls/session.h)
-  uint64_t nghttp2_bytes_max = 256ull << 20;  // memory of all nghttp2 sessions of the core
+  size_t issuers_max = identity::Revocation::kIssuersMax;  // of peers' chains that later CRLs are compared with
+  uint32_t stream_queue_bytes = 256u << 10;                // a stream's send queue: write() beyond it is back-pressure
+  uint64_t key_update_every_bytes = 0;                     // 0: only before the AEAD's limit (tls/session.h)
+  uint64_t nghttp2_bytes_max = 256ull << 20;               // memory of all nghttp2 sessions of the core
 };
 
 // Whose certificate a tunnel shows. Implemented by the owner of the credentials; asked once per tunnel.
@@ -125,9 +127,17 @@ class Tunnels {
   // --- housekeeping ------------------------------------------------------------------------------------------------
   // Ends every tunnel with that local address: its streams are reset towards the peer, ours report kLost(kClosed).
   void close_address(const IpAddress& local, Instant now);
-  // Server: graceful GOAWAY, streams go on. Client: tunnels leave the pool and close when their last stream ends.
+  // From now on (reference 21.4): server tunnels say GOAWAY gracefully, client tunnels leave the pool, streams go on,
+  // and a tunnel closes when its last one ends. The same happens to tunnels that come up later; whether any come is the
+  // owner's decision, by its SYN filter and by what it opens.
   void drain(Instant now);
+  // Ends every tunnel as close_address() does.
+  void close_all(std::string_view text, Instant now);
+  // Peers are judged by the set from now on (reference 16), null: by none. Living tunnels whose peer's chain it names
+  // are torn down: their streams are reset towards the peer, ours report kLost(kRevoked).
+  void install(std::shared_ptr<const identity::CrlSet> set, Instant now);
   uint32_t tunnels() const;
+  uint32_t server_tunnels() const;  // accepted ones; looks at each tunnel
   uint32_t streams() const;
   void for_each_tunnel(void (*visit)(void* context, const TunnelInfo& info), void* context, Instant now) const;
 
@@ -137,4 +147,3 @@ class Tunnels {
 };
 
 }  // namespace culvert::hbone
-  uint32_t server_tunnels() const;  // accepted ones; looks at each tunnel

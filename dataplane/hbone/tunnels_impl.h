@@ -80,10 +80,14 @@ struct Tunnel : TimerEntry {
   tcp::ConnectionId connection;
   Peer peer;
   std::shared_ptr<const identity::Credentials> credentials;
+  UnixTime own_not_after = UnixTime::max();  // of what we show: the handshake must be over by then (D16)
+  identity::ChainMark chain;                 // the peer's, once TLS is open, for CRLs that come later
+  bool chain_taken = false;
   std::unique_ptr<Transport> transport;  // null while TCP connects
   Instant since{};
-  Instant idle_due = kNever;   // client, pooled: nobody asked for so long
-  Instant close_due = kNever;  // the peer's FIN after ours
+  Instant idle_due = kNever;    // client, pooled: nobody asked for so long
+  Instant close_due = kNever;   // the peer's FIN after ours
+  Instant goaway_due = kNever;  // server that came up while the node drains
   Stream* first_stream = nullptr;
   Stream* last_stream = nullptr;
   uint32_t streams = 0;
@@ -105,7 +109,13 @@ struct Tunnels::Impl {
   void lose(Tunnel& tunnel, Loss loss, std::string text, Instant now);
   void drop_connection(Tunnel& tunnel, Instant now);  // TCP is gone, or is to be gone, at once
   void close(Tunnel& tunnel, Instant now);
+  // RST_STREAM for each stream, GOAWAY, close_notify, FIN; our streams are lost.
+  void cut(Tunnel& tunnel, Loss loss, std::string_view text, Instant now);
   void close_address(const IpAddress& local, Instant now);
+  void drain(Instant now);
+  void drain(Tunnel& tunnel, Instant now);
+  void install(std::shared_ptr<const identity::CrlSet> set, Instant now);
+  void take_chain(Tunnel& tunnel);
   void record_failure(const Tunnel& tunnel, Loss loss, const std::string& text);
   void schedule(Tunnel& tunnel);
   Tunnel* find(tcp::ConnectionId connection);
@@ -118,7 +128,7 @@ struct Tunnels::Impl {
   Result<StreamId, OpenError> open(const TunnelKey& key, const ConnectHeaders& headers, Instant now);
   Result<Tunnel*, OpenError> connect(const TunnelKey& key, Instant now);
   void on_connected(Tunnel& tunnel, Instant now);
-  void on_up(Tunnel& tunnel, Instant now);
+  bool on_up(Tunnel& tunnel, Instant now);  // false: it ended instead, and may be gone
   bool serve_waiters(const TunnelKey& key, Instant now);
   Result<void, OpenError> request(Stream& stream, Tunnel& tunnel, const ConnectHeaders& headers, Instant now);
   void leave_pool(Tunnel& tunnel);
@@ -160,6 +170,8 @@ struct Tunnels::Impl {
   std::vector<uint32_t> tunnel_by_connection;  // by ConnectionId::index
   std::vector<uint32_t> dirty, flushing;
   std::deque<TunnelFailure> failures;
+  identity::Revocation revocation;
+  bool draining = false;
 
   std::deque<Stream> streams;
   std::vector<uint32_t> free_streams;

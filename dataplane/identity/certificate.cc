@@ -12,9 +12,7 @@
 
 namespace culvert::identity {
 
-namespace {
-
-UnixTime unix_time_of(const ASN1_TIME* time) {
+UnixTime unix_time_of(const asn1_string_st* time) {
   std::tm fields{};
   if (!time || ASN1_TIME_to_tm(time, &fields) != 1) return UnixTime{};
   const std::chrono::year_month_day day{std::chrono::year{fields.tm_year + 1900},
@@ -23,8 +21,6 @@ UnixTime unix_time_of(const ASN1_TIME* time) {
   return UnixTime{std::chrono::sys_days{day}} + std::chrono::hours{fields.tm_hour} +
          std::chrono::minutes{fields.tm_min} + std::chrono::seconds{fields.tm_sec};
 }
-
-}  // namespace
 
 void CertificateFree::operator()(x509_st* certificate) const { X509_free(certificate); }
 
@@ -88,6 +84,20 @@ std::vector<SpiffeId> spiffe_ids(const x509_st* certificate) {
     if (auto id = SpiffeId::parse(san)) ids.push_back(std::move(*id));
   }
   return ids;
+}
+
+std::string pem_of(const std::vector<const x509_st*>& certificates) {
+  BIO* bio = BIO_new(BIO_s_mem());
+  if (!bio) return {};
+  bool right = true;
+  for (const x509_st* certificate : certificates) {
+    right = right && PEM_write_bio_X509(bio, const_cast<x509_st*>(certificate)) == 1;
+  }
+  char* at = nullptr;
+  const long bytes = BIO_get_mem_data(bio, &at);
+  std::string text = right ? std::string(at, static_cast<size_t>(bytes)) : std::string();
+  BIO_free(bio);
+  return text;
 }
 
 UnixTime not_before(const x509_st* certificate) { return unix_time_of(X509_get0_notBefore(certificate)); }

@@ -11,6 +11,7 @@
 #include "identity/spiffe_id.h"
 
 struct x509_st;
+struct asn1_string_st;
 
 namespace culvert::identity {
 
@@ -29,6 +30,10 @@ std::vector<std::string> uri_sans(const x509_st* certificate);
 // Those of them that are SPIFFE identities.
 std::vector<SpiffeId> spiffe_ids(const x509_st* certificate);
 
+// The same certificates as one PEM text, in their order: what was in between is gone.
+std::string pem_of(const std::vector<const x509_st*>& certificates);
+
+UnixTime unix_time_of(const asn1_string_st* asn1_time);  // 1970 when it is none
 UnixTime not_before(const x509_st* certificate);
 UnixTime not_after(const x509_st* certificate);
 

@@ -4,6 +4,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <mutex>
@@ -11,6 +12,36 @@
 #include "identity/certificate.h"
 
 namespace culvert::identity {
+
+namespace {
+
+// Which anchor has issued `certificate`. While a mesh changes its root the bundle has two of one name, and OpenSSL
+// takes the first of them unless the certificate says by a key identifier which it means: here the signature says it.
+int find_anchor(X509** issuer, X509_STORE_CTX* context, X509* certificate) {
+  STACK_OF(X509)* named = X509_STORE_CTX_get1_certs(context, X509_get_issuer_name(certificate));
+  X509* found = nullptr;
+  if (sk_X509_num(named) > 1) {
+    const UnixTime now{std::chrono::seconds{X509_VERIFY_PARAM_get_time(X509_STORE_CTX_get0_param(context))}};
+    for (int i = 0; i < sk_X509_num(named); ++i) {
+      X509* candidate = sk_X509_value(named, i);
+      EVP_PKEY* key = X509_get0_pubkey(candidate);
+      if (X509_check_issued(candidate, certificate) != X509_V_OK || !key || X509_verify(certificate, key) != 1)
+        continue;
+      // Renewed certificates of one key: one that is valid now, else any, whose dates are then judged.
+      const bool valid = not_before(candidate) <= now && now < not_after(candidate);
+      if (valid || !found) found = candidate;
+      if (valid) break;
+    }
+    ERR_clear_error();
+  }
+  if (found) X509_up_ref(found);
+  sk_X509_pop_free(named, X509_free);
+  if (!found) return X509_STORE_CTX_get1_issuer(issuer, context, certificate);
+  *issuer = found;
+  return 1;
+}
+
+}  // namespace
 
 struct Credentials::Impl {
   std::shared_ptr<const PrivateKey> key;
@@ -62,6 +93,7 @@ Result<std::shared_ptr<const Credentials>, std::string> Credentials::make(std::s
   impl->key = std::move(key);
   impl->store = X509_STORE_new();
   if (!impl->store) return std::string("out of memory");
+  if (impl->anchors.size() > 1) X509_STORE_set_get_issuer(impl->store, find_anchor);
   for (const Certificate& root : impl->anchors) {
     X509_STORE_add_cert(impl->store, root.get());
     impl->roots.push_back(root.get());
@@ -82,6 +114,16 @@ std::string Credentials::serial_decimal() const {
   OPENSSL_free(decimal);
   BN_free(number);
   return text;
+}
+
+std::string Credentials::chain_pem() const {
+  std::vector<const x509_st*> all;
+  for (const Certificate& certificate : impl_->chain) all.push_back(certificate.get());
+  return pem_of(all);
+}
+
+std::string Credentials::roots_pem() const {
+  return pem_of(std::vector<const x509_st*>(impl_->roots.begin(), impl_->roots.end()));
 }
 
 evp_pkey_st* Credentials::key() const { return impl_->key ? impl_->key->get() : nullptr; }

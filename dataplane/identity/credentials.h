@@ -48,6 +48,10 @@ class Credentials {
   UnixTime not_after() const;                       // the soonest of the chain
   std::string serial_decimal() const;               // of the leaf; empty without one
 
+  // Public texts for people and tools, made anew of what was read: a key that stood in the text is not in them.
+  std::string chain_pem() const;  // leaf first
+  std::string roots_pem() const;
+
   // For tls.
   bool has_certificate() const { return leaf() != nullptr; }
   evp_pkey_st* key() const;  // null without a certificate, as is leaf()

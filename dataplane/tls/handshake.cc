@@ -199,6 +199,7 @@ Handshake::Outcome Handshake::take_outcome() {
   outcome.client_secret = std::move(client_secret_);
   outcome.server_secret = std::move(server_secret_);
   outcome.peer_identities = std::move(peer_identities_);
+  outcome.peer_chain = std::move(peer_chain_);
   const unsigned char* alpn = nullptr;
   unsigned int alpn_bytes = 0;
   SSL_get0_alpn_selected(ssl_, &alpn, &alpn_bytes);
@@ -235,6 +236,15 @@ int Handshake::verify(X509_STORE_CTX* chain, void*) {
   const bool server = self.config_.role == Role::kServer;
   const auto purpose = server ? identity::Purpose::kClient : identity::Purpose::kServer;
   self.verify_error_ = identity::verify_chain(chain, purpose, self.now_);
+  if (*self.verify_error_ == X509_V_OK && self.config_.revocation) {
+    const auto verdict = self.config_.revocation->judge(X509_STORE_CTX_get0_chain(chain), self.peer_chain_.mark);
+    self.peer_chain_.tracked = verdict != identity::ChainVerdict::kUntracked;
+    if (verdict == identity::ChainVerdict::kRevoked) {
+      self.failure_.revoked = true;
+      self.verify_error_ = X509_V_ERR_CERT_REVOKED;  // sent as certificate_revoked (44)
+      X509_STORE_CTX_set_error(chain, X509_V_ERR_CERT_REVOKED);
+    }
+  }
   if (*self.verify_error_ != X509_V_OK) return 0;
 
   // The SPIFFE rules here, not after the handshake, so that the peer gets its alert: this error is sent as

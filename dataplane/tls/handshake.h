@@ -43,6 +43,7 @@ class Handshake {
     CipherSuite suite = CipherSuite::kAes256GcmSha384;
     TrafficSecret client_secret, server_secret;
     std::vector<identity::SpiffeId> peer_identities;
+    Session::PeerChain peer_chain;
     std::string alpn;
     std::string_view group;
   };
@@ -78,6 +79,7 @@ class Handshake {
   std::vector<uint8_t> output_;
   TrafficSecret client_secret_, server_secret_;
   std::vector<identity::SpiffeId> peer_identities_;
+  Session::PeerChain peer_chain_;
   std::optional<int> verify_error_;
   std::optional<std::string> identity_error_;
   Failure failure_;

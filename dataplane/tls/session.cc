@@ -60,6 +60,7 @@ void SessionImpl::take_over() {
   alpn_ = std::move(outcome.alpn);
   group_ = outcome.group;
   peer_identities_ = std::move(outcome.peer_identities);
+  peer_chain_ = std::move(outcome.peer_chain);
   const bool client = role_ == Role::kClient;
   opener_.emplace(aead_, suite_, std::move(client ? outcome.server_secret : outcome.client_secret));
   sealer_.emplace(aead_, suite_, std::move(client ? outcome.client_secret : outcome.server_secret));
@@ -85,6 +86,7 @@ void SessionImpl::handshake_failed() {
 }
 
 DropReason SessionImpl::handshake_drop_reason() const {
+  if (failure_.revoked) return DropReason::kTlsHandshakeRevoked;
   if (failure_.alert_received) return DropReason::kTlsHandshakeAlertReceived;
   if (handshake_->failed_on_identity()) return DropReason::kTlsHandshakeWrongIdentity;
   switch (static_cast<Alert>(failure_.alert_sent.value_or(static_cast<uint8_t>(Alert::kInternalError)))) {

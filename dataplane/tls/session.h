@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "identity/credentials.h"
+#include "identity/revocation.h"
 #include "identity/spiffe_id.h"
 #include "packet/packet.h"
 #include "telemetry/counters.h"
@@ -36,6 +37,8 @@ struct SessionConfig {
   std::vector<identity::SpiffeId> expected_peers;
   // Server: at least one SAN of the client must have this trust domain (reference 3.4); empty: no check.
   std::string required_trust_domain;
+  // The peer's chain is judged by it (reference 16); null: nothing is revoked. Of the session's core, outlives it.
+  identity::Revocation* revocation = nullptr;
   std::string alpn = "h2";      // empty: none is offered and none chosen
   AeadBackend* aead = nullptr;  // outlives the session
   // Our direction gets a new key after this many records: RFC 8446 5.5 allows 2^24.5 under one AES-GCM key.
@@ -55,7 +58,8 @@ enum class State : uint8_t {
 struct Failure {
   std::optional<uint8_t> alert_sent;  // RFC 8446 6
   std::optional<uint8_t> alert_received;
-  std::string reason;  // one sentence for the log, ztunnel's wording where reference 26.4 has one
+  bool revoked = false;  // a CRL names a certificate of the peer's chain
+  std::string reason;    // one sentence for the log, ztunnel's wording where reference 26.4 has one
 };
 
 struct SessionCounts {
@@ -96,6 +100,12 @@ class Session {
   virtual bool close_notify_received() const = 0;
   // Valid from kOpen on.
   virtual const std::vector<identity::SpiffeId>& peer_identities() const = 0;
+  // The peer's chain for later questions, once; `tracked` false: SessionConfig::revocation had no room for it.
+  struct PeerChain {
+    identity::ChainMark mark;
+    bool tracked = true;
+  };
+  virtual PeerChain take_peer_chain() = 0;
   virtual std::string alpn() const = 0;
   virtual std::string_view cipher() const = 0;  // "TLS_AES_256_GCM_SHA384"
   virtual std::string_view group() const = 0;   // "x25519"

@@ -34,6 +34,7 @@ class SessionImpl final : public Session {
   const Failure& failure() const override { return failure_; }
   bool close_notify_received() const override { return peer_closed_; }
   const std::vector<identity::SpiffeId>& peer_identities() const override { return peer_identities_; }
+  PeerChain take_peer_chain() override { return std::move(peer_chain_); }
   std::string alpn() const override { return alpn_; }
   std::string_view cipher() const override;
   std::string_view group() const override { return group_; }
@@ -94,6 +95,7 @@ class SessionImpl final : public Session {
   std::string alpn_;
   std::string_view group_;
   std::vector<identity::SpiffeId> peer_identities_;
+  PeerChain peer_chain_;
   Failure failure_;
   SessionCounts counts_;
   ByteQueue plaintext_;

@@ -174,6 +174,7 @@ class Network {
   }
 
   Instant now{};
+  UnixTime calendar = kTestNow;
   Duration delay = 100us;
   TestCa ca;
   std::unique_ptr<BufferPool> pool;
@@ -270,7 +271,7 @@ inline void Node::pump(Flow& f, Instant now) {
 
 inline bool Node::turn(Instant now) {
   bool busy = false;
-  tunnels->set_calendar(kTestNow);
+  tunnels->set_calendar(network.calendar);
   tcp->poll(now);
   tcp::Event tcp_events[16];
   while (const size_t n = tcp->take_events(tcp_events)) {

@@ -44,6 +44,22 @@ TEST(VerifyChain, RefusesAnotherRootOfTheSameName) {
   EXPECT_NE(judge(stranger, {.uri_sans = {kWeb}}, root, Purpose::kServer), "fine");
 }
 
+TEST(VerifyChain, FindsTheRootAmongSeveralOfOneName) {
+  // A mesh that changes its root has the old one and the new one in its bundle, both of the same name.
+  const TestCa old_root, new_root, stranger;
+  const std::string both = old_root.root_pem() + new_root.root_pem();
+  const auto roots = *Credentials::make(nullptr, "", both);
+  const auto judge_by_both = [&](const TestCa& issuer) {
+    const auto presented = issuer.credentials(kWeb);
+    return verify_chain(*roots, presented->leaf(), presented->intermediates(), Purpose::kServer, kTestNow)
+        .value_or("fine");
+  };
+  EXPECT_EQ(judge_by_both(old_root), "fine");
+  EXPECT_EQ(judge_by_both(new_root), "fine");
+  EXPECT_EQ(judge_by_both(new_root.intermediate()), "fine");
+  EXPECT_NE(judge_by_both(stranger), "fine");
+}
+
 TEST(VerifyChain, RefusesALeafThatSignedAnother) {
   const TestCa root;
   const auto leaf = root.credentials(kWeb);
