@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "tls/session.h"
+#include "tests/tools/tls/settings.h"
 
 namespace culvert::hbone_tool {
 
@@ -17,9 +17,7 @@ struct Options {
   std::string baggage, forwarded;
   bool plain = false;
   uint64_t count = 0;  // serve: connections, connect: streams; 0: no limit
-  std::string aead = "ipsec_mb";
-  std::string keylog;
-  tls::SessionConfig session;  // the role follows from `serve`
+  tls_tool::TlsSettings tls;
 };
 
 }  // namespace culvert::hbone_tool

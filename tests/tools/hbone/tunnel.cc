@@ -30,7 +30,7 @@ std::unique_ptr<Tunnel> Tunnel::make(Shared& shared, Socket socket, uint64_t num
   std::unique_ptr<Tunnel> tunnel(new Tunnel(shared, std::move(socket), number));
   std::unique_ptr<tls::Session> tls;
   if (!shared.options.plain) {
-    tls = tls::Session::make(shared.options.session, *shared.pool, shared.counters, calendar_now(), error);
+    tls = tls::Session::make(shared.options.tls.session, *shared.pool, shared.counters, calendar_now(), error);
     if (!tls) return nullptr;
   }
   const bool server = shared.options.serve;
