@@ -108,8 +108,14 @@ void MeshStore::apply(Source source, MeshChange change) {
   for (const std::string& key : change.removed_workloads) remove(workloads_, &Feed::workloads_, key, source);
   for (const std::string& key : change.removed_services) remove(services_, &Feed::services_, key, source);
   for (const std::string& key : change.removed_policies) remove(policies_, &Feed::policies_, key, source);
-  for (Policy& one : change.policies) put(policies_, &Feed::policies_, one.key(), std::move(one), source);
-  for (Service& one : change.services) put(services_, &Feed::services_, one.key(), std::move(one), source);
+  for (Policy& one : change.policies) {
+    std::string key = one.key();
+    put(policies_, &Feed::policies_, std::move(key), std::move(one), source);
+  }
+  for (Service& one : change.services) {
+    std::string key = one.key();
+    put(services_, &Feed::services_, std::move(key), std::move(one), source);
+  }
   for (Workload& one : change.workloads) {
     std::string uid = one.uid;
     put(workloads_, &Feed::workloads_, std::move(uid), std::move(one), source);

@@ -115,6 +115,32 @@ TEST(MeshStore, OneChangeRemovesBeforeItAdds) {
   EXPECT_THAT(uids(feed.take()), ElementsAre("a"));
 }
 
+TEST(MeshStore, AChangesServicesAndPoliciesStandUnderTheirOwnKeys) {
+  MeshStore store("n1", {Source::kIstiod});
+  MeshStore::Feed feed(store);
+  MeshChange change;
+  for (const char* name : {"a", "b"}) {
+    Service& service = change.services.emplace_back();
+    service.name_space = "n";
+    service.hostname = name;
+    Policy& policy = change.policies.emplace_back();
+    policy.name_space = "n";
+    policy.name = name;
+  }
+  store.apply(Source::kIstiod, std::move(change));
+  EXPECT_EQ(store.counts().services, 2u);
+  EXPECT_EQ(store.counts().policies, 2u);
+  MeshChange removal;
+  removal.removed_services = {"n/a"};
+  removal.removed_policies = {"n/b"};
+  store.apply(Source::kIstiod, std::move(removal));
+  const MeshDelta d = feed.take();
+  ASSERT_EQ(d.services.size(), 1u);
+  EXPECT_EQ(d.services[0]->key(), "n/b");
+  ASSERT_EQ(d.policies.size(), 1u);
+  EXPECT_EQ(d.policies[0]->key(), "n/a");
+}
+
 TEST(MeshStore, ARecordThatIsTakenOutlivesItsRemoval) {
   MeshStore store("n1", {});
   MeshStore::Feed feed(store);
