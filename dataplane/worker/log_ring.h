@@ -34,6 +34,11 @@ class LogRing {
     return true;
   }
 
+  // Worker: bytes that put() can take, 4 of them per line for its length.
+  uint64_t room() const {
+    return mask_ + 1 - (head_.load(std::memory_order_relaxed) - tail_.load(std::memory_order_acquire));
+  }
+
   // Control thread. False: empty.
   bool take(std::string& line) {
     const uint64_t tail = tail_.load(std::memory_order_relaxed);

@@ -1,6 +1,7 @@
 #include "worker/node.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -21,6 +22,12 @@ struct Gathering {
   std::vector<Row> rows;
   uint32_t missing = 0;
 };
+
+// Slots of traffic series that a worker looks at between two turns: well below a millisecond.
+constexpr uint32_t kTrafficSlotsPerTurn = 1024;
+
+// A worker that has not said by then that it is drained will not say it.
+constexpr Duration kDrainSilence = 3s;
 
 std::array<uint8_t, 6> mac_of(const Interface& interface) { return interface.port->mac(); }
 
@@ -45,6 +52,8 @@ struct Node::Impl {
   // What the workers may still hold. Freed here, on the control thread, once they have let go.
   std::vector<std::shared_ptr<const snapshot::Mesh>> meshes;
   std::vector<std::shared_ptr<const CredentialMap>> credentials;
+  std::vector<std::shared_ptr<const identity::CrlSet>> crls;
+  std::atomic<int64_t> drain_due{kNever.time_since_epoch().count()};  // written by control, read by any thread
 
   explicit Impl(const NodeConfig& c, Clock& k, tls::AeadBackend& a) : config(c), clock(k), aead(a) {}
 
@@ -187,6 +196,27 @@ void Node::publish(std::shared_ptr<const CredentialMap> credentials) {
   impl_->post_all([credentials](Worker& worker) { worker.install(credentials); });
   credentials.reset();
   Impl::forget_unused(impl_->credentials);
+}
+
+void Node::publish(std::shared_ptr<const identity::CrlSet> crls) {
+  impl_->crls.push_back(crls);
+  impl_->post_all([crls](Worker& worker) { worker.install(crls); });
+  crls.reset();
+  Impl::forget_unused(impl_->crls);
+}
+
+void Node::drain(Duration deadline) {
+  const Instant due = impl_->clock.now() + deadline;
+  const int64_t soonest = std::min(impl_->drain_due.load(), due.time_since_epoch().count());
+  impl_->drain_due.store(soonest);
+  impl_->post_all([due](Worker& worker) { worker.drain(due); });
+}
+
+bool Node::drained() const {
+  const Instant due{Duration{impl_->drain_due.load()}};
+  if (due == kNever) return false;
+  if (impl_->clock.now() >= due + kDrainSilence) return true;
+  return std::all_of(impl_->workers.begin(), impl_->workers.end(), [](const auto& w) { return w->drained(); });
 }
 
 uint64_t Node::value(Counter counter) const {

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "hbone/tunnels.h"
 #include "identity/credentials.h"
+#include "identity/revocation.h"
 #include "port/port.h"
 #include "proxy/proxy.h"
 #include "snapshot/mesh.h"
@@ -140,6 +141,15 @@ class Node {
   std::vector<PortRow> ports(Duration patience);
 
   // Finished access-log lines, oldest first, each without its newline; lost lines are counted. Returns how many.
+  void publish(std::shared_ptr<const identity::CrlSet> crls);
+
+  // The end of the node (reference 21.4): new connections and tunnels are not taken, what is open goes on for at most
+  // `deadline` and is reset then. Called again it may only bring the end nearer. The node answers as before until it is
+  // destroyed.
+  void drain(Duration deadline);
+  // Any thread: every worker has nothing left, which is at most a second after its last session. Also three seconds
+  // after the deadline, when a worker does not say so.
+  bool drained() const;
   size_t take_log_lines(std::vector<std::string>& out, size_t max);
 
   // --- worker threads ----------------------------------------------------------------------------------------------

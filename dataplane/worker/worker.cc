@@ -162,6 +162,8 @@ void Worker::install(std::shared_ptr<const snapshot::Mesh> mesh) { proxy_.instal
 void Worker::install(std::shared_ptr<const CredentialMap> credentials) { proxy_.install(std::move(credentials), now_); }
 
 void Worker::list_sessions(std::vector<SessionRow>& rows) {
+void Worker::install(std::shared_ptr<const identity::CrlSet> crls) { proxy_.install(std::move(crls), now_); }
+void Worker::drain(Instant due) { proxy_.drain(due, now_); }
   proxy_.for_each_session(
       [](void* context, const proxy::SessionInfo& info) {
         SessionRow row;
@@ -245,6 +247,8 @@ bool Worker::turn(Instant now) {
 
   if (packets > 0) busy_at_ = now;
   return more || packets > 0 || !requests.empty();
+  if (proxy_.drained() && !more && !tcp_.has_output()) drained_.store(true, std::memory_order_release);
+
 }
 
 Instant Worker::next_deadline() const {
@@ -283,3 +287,4 @@ InterfaceId Worker::interface_for(const IpAddress& destination) {
 void Worker::log_line(std::string_view line) { log_.put(line); }
 
 }  // namespace culvert::worker
+bool Worker::has_room() const { return log_.room() >= kLogRingBytes / 4; }

@@ -53,6 +53,8 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   LogRing& log() { return log_; }
   const Counters& counters() const { return counters_; }
   Instant heartbeat() const { return Instant{Duration{heartbeat_.load(std::memory_order_relaxed)}}; }
+  // After drain(): nothing is left, and everything has been sent.
+  bool drained() const { return drained_.load(std::memory_order_acquire); }
   // How run() idles.
   PollMode poll_mode() const { return mode_.load(std::memory_order_relaxed); }
   // True once a port without a receive interrupt is driven: it idles by looking every port::kIdlePollInterval.
@@ -70,6 +72,8 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   void install(std::shared_ptr<const snapshot::Mesh> mesh);
   void install(std::shared_ptr<const CredentialMap> credentials);
   void list_sessions(std::vector<SessionRow>& rows);
+  void install(std::shared_ptr<const identity::CrlSet> crls);
+  void drain(Instant due);
   void list_tunnels(std::vector<TunnelRow>& rows);
   Pipeline& pipeline() { return pipeline_; }
   tcp::Stack& tcp() { return tcp_; }
@@ -86,6 +90,7 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   void dispatch_tcp_events();
 
   const WorkerSetup setup_;
+  bool has_room() const override;
   Counters counters_;
   Mailbox mailbox_;
   LogRing log_;
@@ -105,3 +110,4 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
 };
 
 }  // namespace culvert::worker
+  std::atomic<bool> drained_{false};                 // written by the worker, read by control
