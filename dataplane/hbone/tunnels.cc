@@ -208,9 +208,10 @@ void Tunnels::Impl::advance(Tunnel& tunnel, Instant now) {
     if (transport.http2() && transport.state() == Transport::State::kUp) {
       const http2::Session& session = *transport.http2();
       if (session.goaway().received) leave_pool(tunnel);
+      // A stream that is over on the wire may still have bytes that nobody has read.
       const bool idle = tunnel.streams == 0 && session.streams_open() == 0;
-      const bool done = tunnel.peer.side == Side::kClient ? idle && !tunnel.pooled : session.drained();
-      if (done) return close(tunnel, now);
+      const bool leaves = tunnel.peer.side == Side::kClient ? !tunnel.pooled : session.drained();
+      if (idle && leaves) return close(tunnel, now);
     }
     if (transport.loss() != Loss::kNone) return lose(tunnel, transport.loss(), transport.failure(), now);
   } else if (tunnel.stage == Tunnel::Stage::kClosing) {

@@ -67,6 +67,12 @@ tcp::SynVerdict Proxy::Impl::filter_pod(InterfaceId interface, const tcp::Tuple&
     counters.drop(DropReason::kProxySynUnattached);
     return tcp::SynVerdict::kDrop;
   }
+  // No answer instead of a reset: the pod's kernel sends its SYN again after a second, and then a successor on the same
+  // port takes it. A reset would fail the connection for good.
+  if (drain) {
+    counters.drop(DropReason::kProxyDraining);
+    return tcp::SynVerdict::kDrop;
+  }
   const auto& gateways = pod->second.attachment.gateways;
   if (std::find(gateways.begin(), gateways.end(), tuple.local.address) != gateways.end()) {
     counters.drop(DropReason::kProxySynToGateway);
@@ -79,7 +85,7 @@ tcp::SynVerdict Proxy::Impl::filter_pod(InterfaceId interface, const tcp::Tuple&
   return tcp::SynVerdict::kAccept;
 }
 
-tcp::SynVerdict Proxy::Impl::filter_uplink(InterfaceId, const tcp::Tuple& tuple) {
+tcp::SynVerdict Proxy::Impl::filter_uplink(InterfaceId interface, const tcp::Tuple& tuple) {
   const Pod* pod = pod_at(tuple.local.address);
   if (!pod) {
     counters.drop(DropReason::kProxySynUnattached);
@@ -88,6 +94,11 @@ tcp::SynVerdict Proxy::Impl::filter_uplink(InterfaceId, const tcp::Tuple& tuple)
   if (tuple.local.port != hbone::kHbonePort) {
     counters.drop(DropReason::kProxyInboundPlaintext);
     return tcp::SynVerdict::kRefuse;
+  }
+  // As for pods. On the in-node link only sessions that were there before ask for a tunnel.
+  if (drain && interface != setup.link_in) {
+    counters.drop(DropReason::kProxyDraining);
+    return tcp::SynVerdict::kDrop;
   }
   // After a start the state comes in pieces. The peer sends its SYN again; a handshake would fail for good.
   if (is_fresh(*pod, last_now) && !is_ready(*pod)) {

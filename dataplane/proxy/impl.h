@@ -7,9 +7,11 @@
 //   splice.cc     bytes and ends from one side to the other
 //   log.cc        access-log lines
 //   traffic.cc    traffic series: labels and flags
+//   drain.cc      the end of the core
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,6 +40,11 @@ inline constexpr Duration kPodConnectPatience = 10s;
 inline constexpr uint64_t kSpliceBytesPerTurn = 256u << 10;
 // Slots looked at per turn after a change of policies or workloads.
 inline constexpr uint32_t kRecheckPerTurn = 256;
+// Draining: after the last session, for peers to answer GOAWAY and FIN, and for pods to take their last bytes.
+inline constexpr Duration kDrainTail = 500ms;
+// Sessions reset per turn when the deadline has passed, and how long that may wait for room in the log.
+inline constexpr uint32_t kDrainCutPerTurn = 256;
+inline constexpr Duration kDrainLogPatience = 1s;
 // A buffer pool that was empty is tried again after this long.
 inline constexpr Duration kStarvedRetry = 1ms;
 
@@ -45,6 +52,15 @@ struct Pod {
   Attachment attachment;
   std::string name_space, name;  // of its record
   Instant attached_at{};
+};
+
+// The end of a core, from drain() on.
+struct Drain {
+  Instant due;                // what is left then is reset
+  Instant tail_due = kNever;  // the last session is over, this long is waited for the rest
+  Instant wake = kNever;
+  uint32_t next_slot = 0;  // where cutting goes on
+  bool done = false;
 };
 
 struct Proxy::Impl final : hbone::CredentialSource {
@@ -116,6 +132,12 @@ struct Proxy::Impl final : hbone::CredentialSource {
   void end(Session& session, End how, std::string_view error, Instant now, AccessEvent event = AccessEvent::kComplete,
            ResponseFlag flag = ResponseFlag::kConnect);
 
+  // --- drain.cc ----------------------------------------------------------------------------------------------------
+  void begin_drain(Instant due, Instant now);
+  bool advance_drain(Instant now);  // true: work is left for the next turn at once
+  bool cut_sessions(Instant now);   // a slice of them; true: at once again
+  bool pods_wait_for_bytes() const;
+
   // --- log.cc ------------------------------------------------------------------------------------------------------
   void log(const Session& session, AccessEvent event, std::string_view error, Instant now);
   void log_tunnel_failure(const hbone::TunnelFailure& failure, Instant now);
@@ -168,6 +190,7 @@ struct Proxy::Impl final : hbone::CredentialSource {
   std::vector<uint64_t> starved;        // sessions that found the buffer pool empty
   Instant starved_until = kNever;
   uint32_t recheck_next = 0, recheck_left = 0;
+  std::optional<Drain> drain;
   AccessLine line;
   TrafficTable traffic;
   uint32_t pods_connected = 0;  // connections accepted from pods that are ours still

@@ -149,7 +149,8 @@ bool Proxy::Impl::poll(Instant now, UnixTime calendar) {
     end(*session, End::kClean, {}, now);
     return true;
   });
-  return !work.empty() || rechecking;
+  const bool cutting = drain && advance_drain(now);
+  return !work.empty() || rechecking || cutting;
 }
 
 // --- public ----------------------------------------------------------------------------------------------------------
@@ -200,11 +201,19 @@ void Proxy::install(std::shared_ptr<const CredentialMap> credentials, Instant no
   impl_->retry_awaiting(now);
 }
 
+void Proxy::install(std::shared_ptr<const identity::CrlSet> crls, Instant now) {
+  impl_->tunnels.install(std::move(crls), now);
+}
+
+void Proxy::drain(Instant due, Instant now) { impl_->begin_drain(due, now); }
+bool Proxy::drained() const { return impl_->drain && impl_->drain->done; }
+
 void Proxy::on_tcp_event(const tcp::Event& event, Instant now) { impl_->on_tcp_event(event, now); }
 bool Proxy::poll(Instant now, UnixTime calendar) { return impl_->poll(now, calendar); }
 
 Instant Proxy::next_deadline() const {
-  return std::min({impl_->timers.next_deadline(), impl_->tunnels.next_deadline(), impl_->starved_until});
+  const Instant drain = impl_->drain ? impl_->drain->wake : kNever;
+  return std::min({impl_->timers.next_deadline(), impl_->tunnels.next_deadline(), impl_->starved_until, drain});
 }
 
 uint32_t Proxy::sample_traffic(uint32_t slot, uint32_t slots_max, Instant now, std::vector<TrafficSample>& out) {

@@ -42,6 +42,8 @@ class LogSink {
  public:
   virtual ~LogSink() = default;
   virtual void log_line(std::string_view line) = 0;
+  // Whether some hundred lines more can be taken and none be lost. What can wait a moment waits.
+  virtual bool has_room() const { return true; }
 };
 
 struct Attachment {
@@ -100,6 +102,8 @@ class Proxy {
   // turn.
   void install(std::shared_ptr<const snapshot::Mesh> mesh, Instant now);
   void install(std::shared_ptr<const CredentialMap> credentials, Instant now);
+  // Peers are judged by the set from now on; sessions of those it names end (reference 16). Null: nobody is revoked.
+  void install(std::shared_ptr<const identity::CrlSet> crls, Instant now);
 
   // --- a turn ------------------------------------------------------------------------------------------------------
   //   for each tcp event: on_tcp_event(event, now);   then poll(now, calendar) once.
@@ -109,6 +113,11 @@ class Proxy {
   Instant next_deadline() const;
 
   // --- drain and sight ---------------------------------------------------------------------------------------------
+  // The end of this core (reference 21.4): nothing new is taken, tunnels are told, what is open goes on until `due` and
+  // is reset then. Called again it may only bring `due` nearer.
+  void drain(Instant due, Instant now);
+  // Nothing is left: what TCP still has to send is the last. At most kDrainTail (impl.h) after the last session.
+  bool drained() const;
   // Adds samples of the traffic series in slots from `slot` on, of at most `slots_max`; returns where to go on, 0 at
   // the end. A thousand slots take some 50 microseconds.
   uint32_t sample_traffic(uint32_t slot, uint32_t slots_max, Instant now, std::vector<TrafficSample>& out);

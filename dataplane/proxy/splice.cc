@@ -201,8 +201,8 @@ void Proxy::Impl::on_stream_event(Session& session, const hbone::Event& event, I
         end(session, End::kClean, {}, now);
         return;
       }
-      counters.drop(DropReason::kProxyTunnelLost);
-      end(session, End::kReset, why, now);
+      counters.drop(event.loss == hbone::Loss::kRevoked ? DropReason::kProxyPeerRevoked : DropReason::kProxyTunnelLost);
+      end(session, End::kReset, why, now, AccessEvent::kComplete, flag_of(event.loss, why));
       return;
     }
   }

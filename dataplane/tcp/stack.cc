@@ -529,6 +529,24 @@ void Stack::for_each(void (*visit)(void* context, ConnectionId id), void* contex
   }
 }
 
+void Stack::for_each_released(void (*visit)(void* context, InterfaceId interface, uint64_t unacknowledged_bytes),
+                              void* context) const {
+  for (uint32_t i = 0; i < impl_->slots; ++i) {
+    const Connection* c = impl_->slot(i);
+    if (c->state() != State::kFree && !c->owned() && !c->over()) {
+      visit(context, c->interface_id(), c->unacknowledged_bytes());
+    }
+  }
+}
+
+void Stack::abort_all(Instant now) {
+  for (uint32_t i = 0; i < impl_->slots; ++i) {
+    Connection* c = impl_->slot(i);
+    if (c->state() != State::kFree && !c->over()) c->abort(now);
+  }
+  impl_->reap();
+}
+
 uint32_t Stack::connections() const {
   return static_cast<uint32_t>(impl_->core.table.size() - impl_->core.time_wait.count());
 }

@@ -183,7 +183,13 @@ class Stack {
   std::optional<ConnectionInfo> info(ConnectionId id) const;
   // Visits every connection (slow; for listings).
   void for_each(void (*visit)(void* context, ConnectionId id), void* context) const;
-  uint32_t connections() const;
+  // Connections that were released and are still finishing: their interface, and the bytes that the peer has not
+  // acknowledged yet.
+  void for_each_released(void (*visit)(void* context, InterfaceId interface, uint64_t unacknowledged_bytes),
+                         void* context) const;
+  uint32_t connections() const;  // released ones, too; TIME-WAIT is none
+  // RST for every connection, released ones too, without events: the process is about to end.
+  void abort_all(Instant now);
 
  private:
   struct Impl;
