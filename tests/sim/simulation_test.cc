@@ -8,8 +8,12 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <set>
 #include <string>
+#include <vector>
+
+#include "base/endian.h"
 
 namespace culvert::sim {
 namespace {
@@ -90,6 +94,26 @@ TEST(Simulation, DifferentSeedsAreDifferentRuns) {
   std::set<uint64_t> digests;
   for (uint64_t seed = 1; seed <= 20; ++seed) digests.insert(run(everyday(), seed).digest);
   EXPECT_EQ(digests.size(), 20u);
+}
+
+// A flow's family is that of the address it goes to, and its tunnel's, too.
+TEST(Simulation, FlowsOfBothFamiliesCrossTheWireAsSuch) {
+  const std::string path = testing::TempDir() + "culvert-families-" + std::to_string(getpid()) + ".pcap";
+  ASSERT_TRUE(run(two_nodes(), 1, {.pcap = path}).violations.empty());
+  std::FILE* file = std::fopen(path.c_str(), "rb");
+  ASSERT_NE(file, nullptr);
+  ASSERT_EQ(std::fseek(file, 24, SEEK_SET), 0);
+  std::map<uint16_t, uint64_t> bytes;  // by EtherType
+  std::array<uint32_t, 4> header;
+  while (std::fread(header.data(), sizeof header, 1, file) == 1) {
+    std::vector<uint8_t> frame(header[2]);
+    ASSERT_EQ(std::fread(frame.data(), 1, frame.size(), file), frame.size());
+    bytes[load_be16(&frame.at(12))] += frame.size();
+  }
+  std::fclose(file);
+  std::remove(path.c_str());
+  EXPECT_GT(bytes[0x0800], 1u << 20);
+  EXPECT_GT(bytes[0x86dd], 1u << 19);
 }
 
 // Issue: at 1 % loss and 10 ms RTT retransmitted bytes are at most 1.5 times the lost ones, and fewer than 5 % of

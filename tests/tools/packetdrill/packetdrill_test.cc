@@ -53,7 +53,7 @@ class Library : public testing::TestWithParam<int> {
   // --- the network's side
   // ----------------------------------------------------------------------------------------------
   void send(wire::TcpHeader h, const std::string& payload = {}) {
-    h.source_port = 4000;
+    h.source_port = remote_port_;
     h.destination_port = port_;
     if (!h.window) h.window = 30'000;
     const uint16_t header = wire::tcp_header_bytes(h);
@@ -178,6 +178,7 @@ class Library : public testing::TestWithParam<int> {
   void* u_ = nullptr;
   IpAddress local_, remote_;
   uint16_t port_ = 0;
+  uint16_t remote_port_ = 4000;
   uint32_t isn_ = 0;
 };
 
@@ -231,6 +232,24 @@ TEST_P(Library, AcceptsReadsWritesAndCloses) {
   EXPECT_EQ(t_.close(u_, listener), 0);
   EXPECT_EQ(t_.close(u_, listener), -1);
   EXPECT_EQ(errno, EBADF);
+}
+
+TEST_P(Library, QueuesOneConnectionMoreThanTheBacklogSays) {  // as Linux does
+  const int listener = listening();
+  open();
+  remote_port_ = 4001;
+  open();
+  remote_port_ = 4002;
+  wire::TcpHeader syn;
+  syn.syn = true;
+  syn.sequence = 1000;
+  send(syn);
+  EXPECT_FALSE(receive()) << "the queue is full: the peer may try again";
+  EXPECT_GE(t_.accept(u_, listener, nullptr, nullptr), 0);
+  send(syn);
+  const auto answer = receive();
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->tcp.syn && answer->tcp.ack);
 }
 
 TEST_P(Library, ConnectsWithoutBlocking) {

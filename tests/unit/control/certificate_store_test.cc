@@ -105,6 +105,15 @@ TEST_F(Certificates, TellsWhatIsNeededOnce) {
   EXPECT_EQ(events[0].name, kApi.uri());
 }
 
+TEST_F(Certificates, ARequestOutlivesTheAttachmentItWasMadeFor) {
+  store.set_attached({kWeb}, kTestNow);
+  const std::string request = csr();
+  store.set_attached({}, kTestNow);
+  ASSERT_EQ(store.rows(kTestNow).size(), 1u);
+  EXPECT_TRUE(store.rows(kTestNow)[0].csr_pending);
+  EXPECT_TRUE(store.install(request, ca.sign_csr(pem), ca.root_pem(), kTestNow).ok()) << "the pod may be back by then";
+}
+
 TEST_F(Certificates, TellsHalfTheLifeAndItsEndAndDropsTheExpired) {
   store.set_attached({kWeb}, kTestNow);
   bring(kWeb, kTestNow, kTestNow + 600s);

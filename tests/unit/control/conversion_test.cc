@@ -175,6 +175,23 @@ TEST(Conversion, TurnsACidrVipOfFullLengthIntoAnOrdinaryOne) {
   EXPECT_EQ(records.services[0].vips.back().address, *IpAddress::parse("10.97.1.1"));
 }
 
+TEST(Conversion, KnowsTheFullLengthOfEachFamily) {
+  const IpAddress address = *IpAddress::parse("fd00:97::1");
+  api::Service service = good_service();
+  auto* prefix = service.mutable_cidr_vips(0)->mutable_prefix();
+  prefix->set_address(std::string(text_of(address.wire())));
+  prefix->set_bits(32);
+  MeshRecords records = of(service);
+  ASSERT_EQ(records.services.size(), 1u);
+  ASSERT_EQ(records.services[0].cidr_vips.size(), 1u);
+  EXPECT_EQ(records.services[0].cidr_vips[0].prefix, *Prefix::parse("fd00:97::/32"));
+  prefix->set_bits(128);
+  records = of(service);
+  ASSERT_EQ(records.services.size(), 1u);
+  EXPECT_TRUE(records.services[0].cidr_vips.empty());
+  EXPECT_EQ(records.services[0].vips.back().address, address);
+}
+
 TEST(Conversion, CarriesEveryFieldOfAPolicy) {
   const MeshRecords records = of(good_policy());
   ASSERT_EQ(records.policies.size(), 1u);

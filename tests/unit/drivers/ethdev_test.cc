@@ -319,6 +319,19 @@ TEST_F(EthdevTest, QueuesAreOnePortEach) {
   EXPECT_NE(system("ip link show culvt2 >/dev/null 2>&1"), 0);
 }
 
+TEST_F(EthdevTest, FramesBeyondOneBufferNeedADriverThatScatters) {
+  // A ring gives back what it was given, of any size.
+  a_ = open("net_ring0", *a_pool_, 9000);
+  ASSERT_TRUE(a_);
+  EXPECT_EQ(a_->mtu(), 9000);
+  Packet large = tcp_packet(*a_pool_, 8'000, 0);
+  const auto sent = testkit::bytes_of_packet(large);
+  ASSERT_EQ(a_->tx_burst({&large, 1}), 1u);
+  const auto got = receive(*a_, 1);
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].bytes(), sent.size());
+}
+
 TEST_F(EthdevTest, ErrorsNameTheDeviceAndWhatIsWrong) {
   EthdevSettings settings;
   settings.devargs = "net_nosuch0";

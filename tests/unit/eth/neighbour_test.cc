@@ -190,6 +190,16 @@ TEST_F(NeighbourTest, AnnouncementChangesAKnownAddressOnly) {
   EXPECT_EQ(link->find(ip("10.0.0.2"), now)->mac, kPod);
 }
 
+TEST_F(NeighbourTest, WhatSaysNothingNewLeavesTheStateAlone) {
+  make();
+  resolve();
+  receives(arp_request(kPod, "10.0.0.2", "10.0.0.1"));
+  EXPECT_EQ(state(), NeighbourState::kReachable) << "a question of its own proves no path, and disproves none";
+  receives(arp_request(kPod, "10.0.0.2", "10.0.0.2"));
+  EXPECT_EQ(state(), NeighbourState::kReachable) << "an announcement of the address we know";
+  out.clear();
+}
+
 TEST_F(NeighbourTest, AdvertisementWithoutOverrideNeverMovesAnAddress) {
   make();
   sends("fd00::2");

@@ -210,6 +210,28 @@ TEST(Tunnels, ALostTunnelIsALossForEveryOpenStreamAndNeverAnEnd) {
   EXPECT_EQ(net.client.counters.value(DropReason::kHboneTunnelLost), 1u);
 }
 
+TEST(Tunnels, StreamsThatCameAfterOthersLeftHearOfTheLossToo) {
+  for (const uint64_t leaving : {1, 2, 3}) {
+    Network net;
+    accept_all(net.server, {.finish = false});
+    for (int i = 0; i < 3; ++i) net.client.open(net.key(), "10.0.0.2:8080", {.finish = false}, net.now);
+    net.run(1s);
+    net.client.tunnels->release(net.client.flows.at(leaving).id, net.now);
+    net.client.flows.erase(leaving);
+    net.run(1s);
+    net.client.open(net.key(), "10.0.0.2:8080", {.finish = false}, net.now);
+    net.run(1s);
+    net.client.events();
+    net.server.deaf = true;
+    net.run(60s, [&] { return net.client.log.size() == 3; });
+    std::vector<std::string> expected;
+    for (const uint64_t flow : {1, 2, 3, 4}) {
+      if (flow != leaving) expected.push_back(std::to_string(flow) + " lost ping timeout");
+    }
+    EXPECT_EQ(net.client.events(), expected);
+  }
+}
+
 TEST(Tunnels, ATcpEndWithoutCloseNotifyIsALoss) {
   Network net;
   accept_all(net.server, {.to_send = 1'000, .finish = false});

@@ -187,6 +187,23 @@ TEST(Peer, ATooLongHeaderListIs431AndRefused) {
   EXPECT_THAT(peer.end.events(), ElementsAre("3 headers"));
 }
 
+TEST(Peer, AHeaderListIsMeasuredWith32BytesPerField) {  // RFC 9113 6.5.2
+  Limits limits;
+  limits.header_list_bytes_max = 500;
+  size_t used = 0;
+  for (const auto& [name, value] : kConnect) used += name.size() + value.size() + 32;
+  const auto with = [&](size_t list_bytes) {
+    RawPeer peer(Role::kServer, limits);
+    peer.settle();
+    Fields fields = kConnect;
+    fields.emplace_back("x", std::string(list_bytes - used - 32 - 1, 'x'));
+    peer.send(headers(1, fields));
+    return peer.end.counters.value(DropReason::kHttp2HeaderListTooLarge);
+  };
+  EXPECT_EQ(with(500), 0u);
+  EXPECT_EQ(with(501), 1u);
+}
+
 TEST(Peer, AClientRefusesATooLongResponse) {
   RawPeer peer(Role::kClient, client_limits());
   peer.settle();

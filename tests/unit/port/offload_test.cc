@@ -287,6 +287,22 @@ TEST_F(OffloadTest, HardwareIsCountedWhenTheDeviceTookThePacket) {
   EXPECT_EQ(count(Counter::kPortTsoHardware), 1u);
 }
 
+TEST_F(OffloadTest, SegmentsThatWaitAreCountedAsTheDeviceTakesThem) {
+  Offloads offers = everything();
+  offers.tso = false;
+  make(offers);
+  device->room = 2;
+  EXPECT_TRUE(sends(request(false, 5'000, 1000, header())));
+  EXPECT_EQ(count(Counter::kPortChecksumHardware), 2u);
+  device->room = 1;
+  port->tx_burst({});
+  EXPECT_EQ(count(Counter::kPortChecksumHardware), 3u);
+  device->room = 9;
+  port->tx_burst({});
+  EXPECT_EQ(count(Counter::kPortChecksumHardware), 5u);
+  EXPECT_EQ(device->sent.size(), 5u);
+}
+
 TEST_F(OffloadTest, RequestsThatContradictTheirPacketsAreDropped) {
   make(chains_only());
   auto with = [&](auto change) {

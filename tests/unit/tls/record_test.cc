@@ -192,6 +192,14 @@ TEST_F(RecordTest, AsksForAKeyUpdateWhenToldTo) {
   EXPECT_EQ(session()->counts().key_updates_received, 1u);
 }
 
+TEST_F(RecordTest, AsksForAKeyUpdateEvenWhenOneWithoutAskingIsOwedSince) {
+  open(Role::kServer);
+  session().pool().fail_take(1);
+  session()->request_key_update(true);
+  session()->request_key_update(false);
+  EXPECT_EQ(peer().open(session().sends()).at(0).bytes, kKeyUpdateRequest);
+}
+
 TEST_F(RecordTest, TakesAKeyUpdateThatComesInPieces) {
   open(Role::kServer);
   peer_sends(ContentType::kHandshake, kKeyUpdate.substr(0, 2));

@@ -82,9 +82,15 @@ TEST_F(CommandLine, ShowsTunnelsAndPorts) {
   tunnel.cipher = "TLS_AES_256_GCM_SHA384";
   tunnel.aead = "ipsec_mb";
   tunnel.records_sealed = 7;
+  tunnel.records_opened = 8;
+  tunnel.bytes_sealed = 9;
+  tunnel.bytes_opened = 10;
   served.node.tunnel_rows = {tunnel};
   EXPECT_THAT(ask({"tunnels"}).out, HasSubstr("10.2.0.11:15008  -"));
-  EXPECT_THAT(ask({"tunnels", "-o", "json"}).out, HasSubstr("\"records_sealed\": 7"));
+  EXPECT_THAT(
+      ask({"tunnels", "-o", "json"}).out,
+      HasSubstr(
+          "\"records_sealed\": 7,\n    \"records_opened\": 8,\n    \"bytes_sealed\": 9,\n    \"bytes_opened\": 10"));
   worker::PortRow port{};
   port.name = "uplink0";
   port.driver = "ethdev net_memif";

@@ -20,6 +20,20 @@ TEST(Table, AlignsColumnsAndPutsNumbersToTheRight) {
             "longer  12345\n");
 }
 
+TEST(Table, AColumnWithOneWordIsNoColumnOfNumbers) {
+  Value word = row("b", 0);
+  word.set("port", std::string("http"));
+  Value first = row("a", 0);
+  first.set("port", uint64_t{80});
+  Value last = row("c", 0);
+  last.set("port", uint64_t{8080});
+  EXPECT_EQ(to_table({{"PORT", "port"}, {"NAME", "name"}}, Value::list({first, word, last})),
+            "PORT  NAME\n"
+            "80    a\n"
+            "http  b\n"
+            "8080  c\n");
+}
+
 TEST(Table, IsItsTitlesWithoutRows) { EXPECT_EQ(to_table({{"NAME", "name"}, {"X", "x"}}, Value::list()), "NAME  X\n"); }
 
 TEST(Table, HasACellInEveryColumnAndNoBlankWithinOne) {

@@ -126,6 +126,19 @@ TEST(PodLink, FollowsAChangedSpecAndTakesOnlyItsOwnThingsAway) {
   EXPECT_THAT(pod.run("ip -br -4 address show other"), HasSubstr("10.9.9.9/24"));
 }
 
+TEST(PodLink, AnAddressWithAnotherPrefixLengthIsReplaced) {
+  TemporaryNamespace pod;
+  KernelLinks links;
+  const LinkSpec spec = spec_in(pod);
+  UniqueFd queue = made(links, spec);
+  pod.run("ip address del 10.1.0.11/32 dev eth0");
+  pod.run("ip address add 10.1.0.11/24 dev eth0");
+  queue = made(links, spec, std::move(queue));
+  const std::string addresses = pod.run("ip -br -4 address show eth0");
+  EXPECT_THAT(addresses, HasSubstr("10.1.0.11/32"));
+  EXPECT_THAT(addresses, Not(HasSubstr("/24"))) << "the pod would look for its neighbours on its own link";
+}
+
 TEST(PodLink, TurnsIpv6OnWhereTheNamespaceHasItOff) {
   TemporaryNamespace pod;
   pod.run("sh -c 'echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6'");
