@@ -171,9 +171,13 @@ Seq Receiver::window_edge(bool pressed) const {
 
 uint16_t Receiver::window_field(bool pressed) {
   const Seq edge = later(window_edge(pressed), nxt_);
-  // Rounded up, so that a shift never pulls the edge to the left (RFC 7323 2.4).
+  // Rounded up, so that a shift does not pull the edge to the left (RFC 7323 2.4); but not when it lies a unit beyond
+  // the buffer already: segments shorter than a unit would carry it along with them for as long as nobody reads. Then
+  // less is told than would be taken, by less than a unit.
   const uint64_t window = bytes_between(nxt_, edge);
-  uint64_t field = (window + (1u << scale_) - 1) >> scale_;
+  const uint64_t unit = uint64_t{1} << scale_;
+  const bool up = queue.bytes() + window < buffer_ + unit;
+  uint64_t field = (window + (up ? unit - 1 : 0)) >> scale_;
   if (field > 0xffff) field = 0xffff;
   adv_ = later(adv_, nxt_ + static_cast<uint32_t>(field << scale_));
   if (field == 0 && !zero_window_) counters_->add(Counter::kTcpZeroWindowOut);

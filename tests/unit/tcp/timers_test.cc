@@ -327,6 +327,45 @@ TEST(ZeroWindow, OpensWhenTheApplicationReads) {
   EXPECT_EQ(d.count(Counter::kTcpWindowUpdate), 1u);
 }
 
+TEST(Window, ScalingDoesNotPullItsEdgeToTheLeft) {  // RFC 7323 2.4
+  ConnectionOptions options;
+  options.rcv_buffer_bytes_max = 8'000'000;  // a shift of 7
+  Dialogue d({}, options);
+  d.accept();
+  uint64_t edge = 1 + d.info().rcv_wnd;
+  for (uint32_t at = 1; at < 1 + 16 * 7; at += 7) {
+    d.send(data(at, 7));
+    d.advance(50ms);
+    for (const Received& r : d.take_all()) {
+      const uint64_t told = r.ack + (uint64_t{r.header.window} << 7);
+      EXPECT_GE(told, edge);
+      edge = told;
+    }
+  }
+  d.expect_event(EventKind::kReadable);
+}
+
+// A scaled window cannot be told to the byte. Whatever the size of the peer's segments, a reader that stopped stops it.
+TEST(Window, SmallSegmentsDoNotCarryItsEdgeBeyondTheBuffer) {
+  ConnectionOptions options;
+  options.rcv_buffer_bytes_max = 8'000'000;  // a shift of 7
+  for (const uint32_t bytes : {1u, 100u, 127u, 129u}) {
+    Dialogue d({}, options);
+    d.accept();
+    uint64_t told = d.info().rcv_wnd;
+    uint32_t at = 1;
+    for (; at < 200'000 && at + bytes <= 1 + told; at += bytes) {
+      d.send(data(at, bytes));
+      d.advance(50ms);
+      for (const Received& r : d.take_all()) told = r.ack - 1 + (uint64_t{r.header.window} << 7);
+    }
+    EXPECT_LE(told, 65'536u + 256) << bytes << " bytes in each";
+    EXPECT_LE(d.stack->readable_bytes(d.id), 65'536u + 256) << bytes << " bytes in each";
+    EXPECT_GE(d.stack->readable_bytes(d.id), 65'535u - 256);
+    d.strict = false;
+  }
+}
+
 TEST(SillyWindow, TheSenderWaitsForHalfTheWindowOrAFullSegment) {
   Dialogue d;
   d.accept({.window_scale = std::nullopt, .window = 4000});
@@ -518,6 +557,34 @@ TEST(Memory, SingleBytesDoNotHoldABufferEach) {
   EXPECT_EQ(d.read(), 1000u);
   for (uint32_t i = 0; i < 1000; ++i) d.write(1);
   EXPECT_LT(d.pool->held(BufferKind::kSmall), 40u);
+  d.strict = false;
+}
+
+TEST(Memory, UnderPressureTheWindowsEdgeStaysUntilTheMemoryIsBack) {
+  StackLimits limits;
+  limits.memory_bytes_max = 100'000;
+  Dialogue d(limits);
+  d.accept();
+  const auto edge = [&d] { return d.info().bytes_in + d.info().rcv_wnd; };
+  uint32_t at = 1;
+  for (; d.count(Counter::kTcpMemoryPressure) == 0; at += 1000) {
+    d.send(data(at, 1000));
+    d.advance(50ms);
+  }
+  for (int i = 0; i < 6; ++i, at += 1000) {
+    d.send(data(at, 1000));
+    d.advance(50ms);
+  }
+  EXPECT_EQ(d.count(DropReason::kTcpMemoryFull), 0u);
+  const uint64_t before = edge();
+  EXPECT_EQ(d.read(3000), 3000u);
+  d.send(data(at, 1000));
+  d.advance(50ms);
+  EXPECT_LE(edge(), before + 128) << "a scaled window is rounded up, and no more";
+  while (d.read() > 0) {
+  }
+  d.take_all();
+  EXPECT_GT(edge(), before + 10'000);
   d.strict = false;
 }
 
