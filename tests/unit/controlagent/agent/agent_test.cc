@@ -41,6 +41,7 @@ class AgentTest : public testing::Test {
     std::string text = "node: {name: n1}\n";
     text +=
         "control: {socket: " + (folder_ / "control.sock") + ", descriptors: " + (folder_ / "descriptors.sock") + "}\n";
+    text += "admin: {listen: \"\", metrics: \"\", readiness: \"\"}\n";
     text += "mesh: {file: " + (folder_ / "mesh.yaml") + "}\nca: {dir: " + (folder_ / "ca") + "}\n" + more;
     text += "attachments:\n";
     int n = 10;
@@ -63,7 +64,8 @@ class AgentTest : public testing::Test {
     auto loaded = config::load(folder_ / "culvert.yaml", {});
     ASSERT_TRUE(loaded) << loaded.error().front();
     agent_ = std::make_unique<Agent>(folder_ / "culvert.yaml", config::Overrides(), std::move(*loaded), links_, log_);
-    agent_->start();
+    const auto started = agent_->start();
+    ASSERT_TRUE(started) << started.error();
     loop_ = std::thread([this] {
       while (running_) {
         std::vector<pollfd> polled;

@@ -39,7 +39,7 @@ class ProgramTest : public testing::Test {
     const std::string path = folder_ / "culvert.yaml";
     std::ofstream(path) << "node: {name: n1}\ncontrol: {socket: " << folder_ / "control.sock"
                         << ", descriptors: " << folder_ / "descriptors.sock"
-                        << "}\n"
+                        << "}\nadmin: {listen: \"\", metrics: \"\", readiness: \"\"}\n"
                         << more;
     return path;
   }
@@ -57,7 +57,7 @@ TEST_F(ProgramTest, RefusesABadConfigurationWithFileAndLine) {
   const std::string path = config("nonsense: 1\n");
   const Outcome refused = run(kAgent + " --config " + path);
   EXPECT_EQ(refused.exit_code, 2);
-  EXPECT_THAT(refused.output, HasSubstr(path + ":3: "));
+  EXPECT_THAT(refused.output, HasSubstr(path + ":4: "));
   EXPECT_EQ(run(kAgent + " --config /nonexistent.yaml").exit_code, 2);
   EXPECT_EQ(run(kAgent + " --set nonsense --config " + path).exit_code, 2);
 }
