@@ -286,9 +286,9 @@ TEST_F(AccessLogLevels, DecideLineByLineWhatIsWritten) {
     LogLevel level;
     size_t opened, complete, failed, refused;  // lines of both nodes
   };
-  for (const Row& row : {Row{LogLevel::kOff, 0, 0, 0, 0}, Row{LogLevel::kError, 0, 0, 2, 0},
-                         Row{LogLevel::kWarn, 0, 0, 2, 1}, Row{LogLevel::kInfo, 0, 2, 2, 1},
-                         Row{LogLevel::kDebug, 4, 2, 2, 1}, Row{LogLevel::kTrace, 4, 2, 2, 1}}) {
+  for (const Row& row :
+       {Row{LogLevel::kOff, 0, 0, 0, 0}, Row{LogLevel::kError, 0, 0, 2, 0}, Row{LogLevel::kWarn, 0, 0, 2, 1},
+        Row{LogLevel::kInfo, 0, 2, 2, 1}, Row{LogLevel::kDebug, 4, 2, 2, 1}, Row{LogLevel::kTrace, 4, 2, 2, 1}}) {
     n1.log.clear();
     n2.log.clear();
     n1.log_settings.access = n2.log_settings.access = row.level;
@@ -309,9 +309,10 @@ TEST_F(AccessLogLevels, TheFormChangesFromOneLineToTheNext) {
   EXPECT_EQ(lines("{\"level\""), 0u);
   n1.log_settings.format = LogFormat::kJson;
   transfer("10.0.2.1:80", 1, 2);
-  EXPECT_EQ(n1.lines_with({"{\"level\":\"info\",\"time\":\"", "\"scope\":\"access\",\"message\":\"connection complete\"",
-                           "\"dst.addr\":\"10.0.2.1:15008\"", "\"bytes_sent\":1,\"bytes_recv\":2,\"duration\":\""}),
-            1u);
+  EXPECT_EQ(
+      n1.lines_with({"{\"level\":\"info\",\"time\":\"", "\"scope\":\"access\",\"message\":\"connection complete\"",
+                     "\"dst.addr\":\"10.0.2.1:15008\"", "\"bytes_sent\":1,\"bytes_recv\":2,\"duration\":\""}),
+      1u);
   EXPECT_EQ(n2.lines_with({"{\"level\""}), 0u);
 }
 
