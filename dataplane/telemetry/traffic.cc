@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <unordered_map>
 
 #include "base/check.h"
 #include "base/endian.h"
@@ -101,6 +102,27 @@ TrafficLabels TrafficKey::labels() const {
     at += 2 + size;
   });
   return labels;
+}
+
+std::vector<TrafficSample> summed(std::vector<TrafficSample> samples) {
+  std::unordered_map<std::string_view, size_t> place;
+  place.reserve(samples.size());
+  size_t used = 0;
+  for (TrafficSample& sample : samples) {
+    const auto [found, is_new] = place.try_emplace(sample.key->bytes(), used);
+    if (is_new) {
+      if (&samples[used] != &sample) samples[used] = std::move(sample);
+      ++used;
+      continue;
+    }
+    TrafficSample& sum = samples[found->second];
+    sum.opened += sample.opened;
+    sum.received_bytes += sample.received_bytes;
+    sum.sent_bytes += sample.sent_bytes;
+    for (size_t i = 0; i < kResponseFlags; ++i) sum.closed[i] += sample.closed[i];
+  }
+  samples.resize(used);
+  return samples;
 }
 
 TrafficTable::TrafficTable(const TrafficLimits& limits, uint64_t seed)

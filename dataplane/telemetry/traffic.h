@@ -79,6 +79,9 @@ struct TrafficSample {
   std::array<uint64_t, kResponseFlags> closed{};  // by the flag it ended with; all but kNone have failed
 };
 
+// Each label set once, in the order in which they come first, its values added up: what several cores told as one.
+std::vector<TrafficSample> summed(std::vector<TrafficSample> samples);
+
 struct TrafficLimits {
   uint32_t series_max = 16'384;
   uint64_t label_bytes_max = 16u << 20;  // of all keys

@@ -300,6 +300,42 @@ std::vector<PortRow> Node::ports(Duration patience) {
   });
 }
 
+TrafficReport Node::traffic(Duration patience) {
+  struct Part {
+    uint32_t worker = 0;
+    uint32_t next = 0;
+    std::vector<TrafficSample> samples;
+    proxy::Proxy::TrafficTotals totals;
+  };
+  TrafficReport report;
+  std::vector<uint32_t> next(impl_->workers.size(), 0);
+  std::vector<bool> done(impl_->workers.size(), false);
+  while (std::find(done.begin(), done.end(), false) != done.end()) {
+    std::vector<Part> parts = impl_->ask<Part>(patience, [next, done](Worker& worker, std::vector<Part>& rows) {
+      Part part;
+      part.worker = worker.index();
+      if (!done[part.worker]) part.next = worker.sample_traffic(next[part.worker], kTrafficSlotsPerTurn, part.samples);
+      if (!done[part.worker] && part.next == 0) part.totals = worker.proxy().traffic_totals();
+      rows.push_back(std::move(part));
+    });
+    if (parts.size() < impl_->workers.size()) {
+      report.workers_silent = static_cast<uint32_t>(impl_->workers.size() - parts.size());
+      return report;
+    }
+    for (Part& part : parts) {
+      std::move(part.samples.begin(), part.samples.end(), std::back_inserter(report.samples));
+      report.pod_connections += part.totals.pod_connections;
+      report.server_tunnels += part.totals.server_tunnels;
+      report.series += part.totals.series;
+      report.overflowed += part.totals.overflowed;
+      next[part.worker] = part.next;
+      done[part.worker] = part.next == 0;
+    }
+  }
+  if (impl_->workers.size() > 1) report.samples = summed(std::move(report.samples));
+  return report;
+}
+
 size_t Node::take_log_lines(std::vector<std::string>& out, size_t max) {
   size_t taken = 0;
   for (const auto& worker : impl_->workers) {
@@ -310,6 +346,12 @@ size_t Node::take_log_lines(std::vector<std::string>& out, size_t max) {
     }
   }
   return taken;
+}
+
+uint64_t Node::log_lines_lost() const {
+  uint64_t sum = 0;
+  for (const auto& worker : impl_->workers) sum += worker->log().lost();
+  return sum;
 }
 
 uint32_t Node::workers() const { return static_cast<uint32_t>(impl_->workers.size()); }

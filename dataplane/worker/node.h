@@ -23,6 +23,8 @@
 #include "proxy/proxy.h"
 #include "snapshot/mesh.h"
 #include "telemetry/counters.h"
+#include "telemetry/log_settings.h"
+#include "telemetry/traffic.h"
 #include "tls/aead.h"
 #include "worker/idle.h"
 #include "worker/interface.h"
@@ -70,8 +72,10 @@ struct NodeConfig {
   uint64_t seed = 0;  // of every generator of the node
   uint32_t connections_max = 65'536;
   uint64_t memory_bytes_max = 512ull << 20;
-  PoolLimits buffers;   // of each worker
-  hbone::Limits hbone;  // of each worker's tunnels
+  PoolLimits buffers;                // of each worker
+  hbone::Limits hbone;               // of each worker's tunnels
+  TrafficLimits traffic;             // of each worker's traffic series
+  const LogSettings* log = nullptr;  // what access-log lines are made; outlives the node; null: the defaults
 };
 
 struct PortRow {
@@ -109,6 +113,15 @@ struct StatusRow {
   std::vector<std::string> poll_modes;   // per worker: how it idles, for the line printed at start
 };
 
+struct TrafficReport {
+  std::vector<TrafficSample> samples;  // each label set once, summed over the workers
+  uint64_t pod_connections = 0;        // accepted from pods, open
+  uint64_t server_tunnels = 0;         // accepted from peers, open
+  uint64_t series = 0;                 // label sets held, those of each worker counted
+  uint64_t overflowed = 0;             // connections that found no room for a series of their own
+  uint32_t workers_silent = 0;         // whose part is missing: sums are too low then
+};
+
 class Worker;
 
 class Node {
@@ -128,6 +141,15 @@ class Node {
 
   void publish(std::shared_ptr<const snapshot::Mesh> mesh);
   void publish(std::shared_ptr<const CredentialMap> credentials);
+  void publish(std::shared_ptr<const identity::CrlSet> crls);
+
+  // The end of the node (reference 21.4): new connections and tunnels are not taken, what is open goes on for at most
+  // `deadline` and is reset then. Called again it may only bring the end nearer. The node answers as before until it is
+  // destroyed.
+  void drain(Duration deadline);
+  // Any thread: every worker has nothing left, which is at most a second after its last session. Also three seconds
+  // after the deadline, when a worker does not say so.
+  bool drained() const;
 
   // What every worker counted since its start, and in sum.
   uint64_t value(Counter counter) const;
@@ -139,18 +161,13 @@ class Node {
   std::vector<SessionRow> sessions(Duration patience);
   std::vector<TunnelRow> tunnels(Duration patience);
   std::vector<PortRow> ports(Duration patience);
+  // In pieces, so that no worker is held up: `patience` is for each of them.
+  TrafficReport traffic(Duration patience);
 
-  // Finished access-log lines, oldest first, each without its newline; lost lines are counted. Returns how many.
-  void publish(std::shared_ptr<const identity::CrlSet> crls);
-
-  // The end of the node (reference 21.4): new connections and tunnels are not taken, what is open goes on for at most
-  // `deadline` and is reset then. Called again it may only bring the end nearer. The node answers as before until it is
-  // destroyed.
-  void drain(Duration deadline);
-  // Any thread: every worker has nothing left, which is at most a second after its last session. Also three seconds
-  // after the deadline, when a worker does not say so.
-  bool drained() const;
+  // Finished access-log lines, oldest first, each without its newline. Returns how many.
   size_t take_log_lines(std::vector<std::string>& out, size_t max);
+  // Lines that no worker's ring had room for, since start.
+  uint64_t log_lines_lost() const;
 
   // --- worker threads ----------------------------------------------------------------------------------------------
   uint32_t workers() const;

@@ -28,6 +28,8 @@ proxy::Setup proxy_setup(const WorkerSetup& setup) {
   proxy.link_out = kLinkOut;
   proxy.link_in = kLinkIn;
   proxy.hbone = setup.node->hbone;
+  proxy.log = setup.node->log;
+  proxy.traffic = setup.node->traffic;
   proxy.seed = setup.seed ^ 0x70726f7879;
   return proxy;
 }
@@ -160,10 +162,10 @@ void Worker::answer_for(InterfaceId uplink, const std::vector<IpAddress>& addres
 
 void Worker::install(std::shared_ptr<const snapshot::Mesh> mesh) { proxy_.install(std::move(mesh), now_); }
 void Worker::install(std::shared_ptr<const CredentialMap> credentials) { proxy_.install(std::move(credentials), now_); }
-
-void Worker::list_sessions(std::vector<SessionRow>& rows) {
 void Worker::install(std::shared_ptr<const identity::CrlSet> crls) { proxy_.install(std::move(crls), now_); }
 void Worker::drain(Instant due) { proxy_.drain(due, now_); }
+
+void Worker::list_sessions(std::vector<SessionRow>& rows) {
   proxy_.for_each_session(
       [](void* context, const proxy::SessionInfo& info) {
         SessionRow row;
@@ -245,10 +247,10 @@ bool Worker::turn(Instant now) {
   // 7. Frames to the ports. A port that is full is tried again after others had their turn.
   more |= pipeline_.flush(now);
 
-  if (packets > 0) busy_at_ = now;
-  return more || packets > 0 || !requests.empty();
   if (proxy_.drained() && !more && !tcp_.has_output()) drained_.store(true, std::memory_order_release);
 
+  if (packets > 0) busy_at_ = now;
+  return more || packets > 0 || !requests.empty();
 }
 
 Instant Worker::next_deadline() const {
@@ -285,6 +287,6 @@ InterfaceId Worker::interface_for(const IpAddress& destination) {
 }
 
 void Worker::log_line(std::string_view line) { log_.put(line); }
+bool Worker::has_room() const { return log_.room() >= kLogRingBytes / 4; }
 
 }  // namespace culvert::worker
-bool Worker::has_room() const { return log_.room() >= kLogRingBytes / 4; }

@@ -61,6 +61,7 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   bool polls_ports() const { return polled_ports_.load(std::memory_order_relaxed); }
 
   // --- requests: inside a mailbox request, or before the loop starts ------------------------------------------------
+  uint32_t index() const { return setup_.index; }
   // With several workers only one reads and writes the ports; `port` is null for the others.
   bool drives_ports() const;
   void add_uplink(InterfaceId id, const UplinkSpec& spec, const std::vector<ip::FibRoute>& routes,
@@ -71,10 +72,14 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   void answer_for(InterfaceId uplink, const std::vector<IpAddress>& addresses);
   void install(std::shared_ptr<const snapshot::Mesh> mesh);
   void install(std::shared_ptr<const CredentialMap> credentials);
-  void list_sessions(std::vector<SessionRow>& rows);
   void install(std::shared_ptr<const identity::CrlSet> crls);
   void drain(Instant due);
+  void list_sessions(std::vector<SessionRow>& rows);
   void list_tunnels(std::vector<TunnelRow>& rows);
+  // As proxy::Proxy::sample_traffic.
+  uint32_t sample_traffic(uint32_t slot, uint32_t slots_max, std::vector<TrafficSample>& out) {
+    return proxy_.sample_traffic(slot, slots_max, now_, out);
+  }
   Pipeline& pipeline() { return pipeline_; }
   tcp::Stack& tcp() { return tcp_; }
   hbone::Tunnels& tunnels() { return proxy_.tunnels(); }
@@ -85,12 +90,12 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   InterfaceId interface_for(const IpAddress& destination) override;
   // proxy::LogSink
   void log_line(std::string_view line) override;
+  bool has_room() const override;
 
   void start_port(const InterfaceSetup& setup, std::unique_ptr<port::Port> port);
   void dispatch_tcp_events();
 
   const WorkerSetup setup_;
-  bool has_room() const override;
   Counters counters_;
   Mailbox mailbox_;
   LogRing log_;
@@ -107,7 +112,7 @@ class Worker final : private proxy::Egress, private proxy::LogSink {
   std::atomic<int64_t> heartbeat_{0};                // written by the worker, read by control
   std::atomic<PollMode> mode_{PollMode::kAdaptive};  // written by run(), read by control
   std::atomic<bool> polled_ports_{false};            // written by the worker, read by control
+  std::atomic<bool> drained_{false};                 // written by the worker, read by control
 };
 
 }  // namespace culvert::worker
-  std::atomic<bool> drained_{false};                 // written by the worker, read by control
