@@ -85,9 +85,12 @@ std::optional<Prefix> Prefix::parse(std::string_view text) {
   const auto address = IpAddress::parse(text.substr(0, slash));
   if (!address) return std::nullopt;
   if (slash == std::string_view::npos) return host(*address);
-  const auto bits = parse_number(text.substr(slash + 1), address->is_v4() ? 32 : 128);
-  if (!bits) return std::nullopt;
-  return Prefix{*address, static_cast<uint8_t>(*bits)};
+  // The length of an IPv4-mapped address in its long form counts in that form, and what is shorter than its mark is no
+  // IPv4 block.
+  const bool mapped = address->is_v4() && text.substr(0, slash).find(':') != std::string_view::npos;
+  const auto bits = parse_number(text.substr(slash + 1), address->is_v4() && !mapped ? 32 : 128);
+  if (!bits || (mapped && *bits < 96)) return std::nullopt;
+  return Prefix{*address, static_cast<uint8_t>(mapped ? *bits - 96 : *bits)};
 }
 
 Prefix Prefix::host(const IpAddress& address) { return {address, static_cast<uint8_t>(address.is_v4() ? 32 : 128)}; }

@@ -44,6 +44,13 @@ std::string_view name_of(StepKind kind) {
   return {};
 }
 
+std::optional<StepKind> step_kind_of(std::string_view name) {
+  for (int i = 0; i <= static_cast<int>(StepKind::kPolicy); ++i) {
+    if (name_of(static_cast<StepKind>(i)) == name) return static_cast<StepKind>(i);
+  }
+  return std::nullopt;
+}
+
 std::string_view name_of(Outcome outcome) {
   switch (outcome) {
     case Outcome::kAllowed:
@@ -122,6 +129,7 @@ Step destination_step(const Destination& to, const Found& found) {
     step.title = dialled + " is nobody's address in the mesh";
   }
   if (to.port_assumed) step.lines.push_back("port " + std::to_string(to.dialled.port) + ": the only one it has");
+  if (to.namesake) step.lines.push_back("the service of that name is " + to.namesake->key());
   if (found.workload && found.through) {
     step.lines.push_back("the service " + found.through->key() +
                          " has it too: waypoints are the workload's, endpoints are the service's");

@@ -213,7 +213,9 @@ Result<Destination, std::string> find_destination(const Mesh& mesh, std::string_
   if (const Workload* workload = mesh.workload(name)) return workload_destination(mesh, *workload, port, source);
   if (const auto pair = split(name)) {
     if (const Workload* workload = mesh.local_workload(pair->name_space, pair->name, "")) {
-      return workload_destination(mesh, *workload, port, source);
+      auto out = workload_destination(mesh, *workload, port, source);
+      if (out) out->namesake = service_named(mesh, pair->name_space, pair->name);
+      return out;
     }
     const Service* service = mesh.service(name);
     if (!service) service = service_named(mesh, pair->name_space, pair->name);

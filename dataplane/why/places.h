@@ -20,6 +20,7 @@ struct Destination {
   // By which of the two it was named; null: by address.
   const snapshot::Service* service = nullptr;
   const snapshot::Workload* workload = nullptr;
+  const snapshot::Service* namesake = nullptr;  // a service that a workload's name would name, too
   bool port_assumed = false;  // none was written, and only one is possible
 };
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,6 +34,7 @@ enum class StepKind : uint8_t {
 };
 // "source": stable, the step's name in every output.
 std::string_view name_of(StepKind kind);
+std::optional<StepKind> step_kind_of(std::string_view name);
 
 struct Step {
   StepKind kind = StepKind::kSource;

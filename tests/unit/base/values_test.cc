@@ -79,6 +79,8 @@ TEST(Prefix, ContainsWhatAComparisonOfBitsSays) {
 TEST(Prefix, Text) {
   EXPECT_EQ(Prefix::parse("10.1.0.0/16")->to_string(), "10.1.0.0/16");
   EXPECT_EQ(Prefix::parse("10.1.0.1")->bits, 32);
+  EXPECT_EQ(Prefix::parse("::ffff:10.1.0.0/112")->to_string(), "10.1.0.0/16") << "the length of the long form";
+  EXPECT_FALSE(Prefix::parse("::ffff:10.1.0.0/95")) << "no IPv4 block";
   EXPECT_EQ(Prefix::parse("fd00::1")->bits, 128);
   for (const char* text :
        {"10.0.0.0/33", "fd00::/129", "10.0.0.0/", "/8", "10.0.0.0/-1", "10.0.0.0/8x", "10.0.0.0/ 8"}) {

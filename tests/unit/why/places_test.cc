@@ -88,6 +88,13 @@ TEST_F(Places, AServiceWithoutAnAddressNamesItsEndpoints) {
             "the service shop/block.shop.svc.cluster.local has a block of addresses: ask for one of 172.16.0.0/24");
 }
 
+TEST_F(Places, APodAndAServiceOfOneNameAreToldApart) {
+  builder.upsert(pod("api", {"10.0.0.7"}));
+  const Explanation told = answer("shop/api:80");
+  EXPECT_EQ(told.to, "10.0.0.7:80");
+  EXPECT_EQ(lines(told.steps, StepKind::kDestination), std::vector<std::string>{"the service of that name is " + kApi});
+}
+
 TEST_F(Places, TheClientsNamespaceDecidesAmongServicesOfOneAddressAndName) {
   Service ours = service("db", {"240.0.0.1"}, ports({{80, 8080}}));
   ours.hostname = "db.example.com";
