@@ -47,14 +47,17 @@ enum class FaultKind : uint8_t {
   kDetach,        // a pod's attachment goes away
   kDeny,          // a policy that denies everything arrives, live streams end
   kRotate,        // new certificates for everybody
-  kDrain,         // a node sends GOAWAY on all its tunnels
+  kGoaway,        // a node sends GOAWAY on all its tunnels, and goes on
+  kDrain,         // a node ends: it takes nothing new and has `lasts` for what is open
+  kRevoke,        // a CRL names a pod's certificate
   kBlackout,      // the wire carries nothing for a while
   kCloseTunnels,  // a node's tunnels are cut
   kRefuse,        // the server's port closes for new connections
 };
-inline constexpr FaultKind kFaultKinds[] = {FaultKind::kClientReset, FaultKind::kServerReset,  FaultKind::kDetach,
-                                            FaultKind::kDeny,        FaultKind::kRotate,       FaultKind::kDrain,
-                                            FaultKind::kBlackout,    FaultKind::kCloseTunnels, FaultKind::kRefuse};
+inline constexpr FaultKind kFaultKinds[] = {FaultKind::kClientReset,  FaultKind::kServerReset, FaultKind::kDetach,
+                                            FaultKind::kDeny,         FaultKind::kRotate,      FaultKind::kGoaway,
+                                            FaultKind::kDrain,        FaultKind::kRevoke,      FaultKind::kBlackout,
+                                            FaultKind::kCloseTunnels, FaultKind::kRefuse};
 std::string_view name_of(FaultKind kind);
 std::optional<FaultKind> fault_kind(std::string_view name);
 
@@ -62,7 +65,7 @@ struct FaultSpec {
   FaultKind kind = FaultKind::kRotate;
   std::optional<Duration> at = {};  // none: drawn between the first start and its spread plus 300 ms
   std::string target = {};          // pod or node; empty: drawn
-  Duration lasts = 500ms;           // kBlackout
+  Duration lasts = 500ms;           // kBlackout, kDrain
 };
 
 // What a run draws by itself, besides what is written.
@@ -81,6 +84,8 @@ struct Scenario {
   std::vector<TrafficSpec> traffic;
   std::vector<FaultSpec> faults;
   RandomSpec random;
+  Duration leaf_life = 24h;             // of the pods' certificates
+  Duration rotate_every = {};           // while flows are open; 0: never
   uint64_t key_update_every_bytes = 0;  // of the nodes' tunnels; 0: only before the AEAD's limit
   Duration time_max = 300s;             // virtual; a flow that is not over by then hangs: a violation
 };

@@ -219,6 +219,8 @@ Result<Scenario, std::string> load_scenario(const std::string& path) {
                            {"faults", number(scenario.random.faults)},
                            {"offloads", flag(scenario.random.offloads)}});
                }},
+              {"leaf_life", duration(scenario.leaf_life)},
+              {"rotate_every", duration(scenario.rotate_every)},
               {"key_update_every_bytes", number(scenario.key_update_every_bytes)},
               {"time_max", duration(scenario.time_max)}});
     check_names(root, scenario);

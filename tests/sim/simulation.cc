@@ -28,6 +28,9 @@ constexpr Duration kSettle = 10s;
 // wire that loses packets it may have to be sent again, or be replaced by an answer to a retransmission).
 constexpr Duration kErrorSpread = 5s;
 
+// From the deadline of a node that drains to its end.
+constexpr Duration kDrainEnd = 1s;
+
 constexpr PoolLimits kHostBuffers{.small = 20'000, .large = 4'000, .view = 40'000};
 constexpr PoolLimits kNodeBuffers{.small = 20'000, .large = 8'000, .view = 60'000};
 
@@ -61,6 +64,8 @@ class Simulation {
     Station* uplink = nullptr;
     std::vector<Station*> pods;
     std::vector<bool> more;  // per worker: the last turn wants another
+    Instant drain_due = kNever;
+    bool drained = false;
   };
   struct PodState {
     PodSpec spec;
@@ -98,6 +103,8 @@ class Simulation {
   std::string busy_text(Instant now);  // who would not rest, for a violation
   void apply_faults(Instant now);
   void apply(const FaultSpec& fault, Instant now);
+  void rotate(Instant now);
+  void watch_drains(Instant now);
   void judge();
   void check_ownership();
   size_t pod_index(const std::string& name) const;
@@ -119,6 +126,8 @@ class Simulation {
   std::vector<NodeState> nodes_;
   std::vector<std::unique_ptr<testkit::Host>> hosts_;  // by pod; null: gone
   std::vector<FaultState> faults_;
+  Instant rotate_due_ = kNever;
+  std::map<std::string, std::string> serials_;  // of the pods' certificates, by pod
   Traffic traffic_;
   RunResult result_;
   std::map<size_t, std::pair<Instant, Instant>> endings_;  // flow → when client and server ended
@@ -191,7 +200,8 @@ void Simulation::draw() {
     const Duration at = fault.at.value_or(
         Duration{static_cast<int64_t>(random_.below(static_cast<uint64_t>((spread + 300ms).count())))});
     if (fault.target.empty()) {
-      const bool node = fault.kind == FaultKind::kDrain || fault.kind == FaultKind::kCloseTunnels;
+      const bool node =
+          fault.kind == FaultKind::kGoaway || fault.kind == FaultKind::kDrain || fault.kind == FaultKind::kCloseTunnels;
       fault.target = node ? scenario_.nodes[random_.below(scenario_.nodes.size())].name
                           : scenario_.pods[random_.below(scenario_.pods.size())].name;
     }
@@ -273,6 +283,7 @@ void Simulation::build() {
   }
   build_mesh();
   publish_credentials();
+  if (scenario_.rotate_every > Duration{}) rotate_due_ = clock_.now() + scenario_.rotate_every;
 
   for (const TrafficSpec& spec : scenario_.traffic) {
     for (uint32_t i = 0; i < spec.connections; ++i) {
@@ -319,7 +330,12 @@ void Simulation::publish_credentials() {
     for (const PodState& pod : pods_) {
       if (pod.node != n) continue;
       const identity::SpiffeId id{"cluster.local", "sim", pod.spec.name};
-      credentials->emplace(id, ca_->credentials(id.uri()));
+      testkit::LeafOptions leaf;
+      leaf.uri_sans = {id.uri()};
+      leaf.not_after = clock_.calendar() + std::chrono::floor<std::chrono::seconds>(scenario_.leaf_life);
+      const auto made = ca_->credentials(leaf);
+      serials_[pod.spec.name] = made->serial_decimal();
+      credentials->emplace(id, made);
     }
     nodes_[n].node->publish(std::shared_ptr<const worker::CredentialMap>(std::move(credentials)));
   }
@@ -400,6 +416,7 @@ Instant Simulation::next_event() const {
   for (const FaultState& fault : faults_) {
     if (!fault.done) next = std::min(next, fault.at);
   }
+  if (!traffic_.all_over()) next = std::min(next, rotate_due_);
   return next;
 }
 
@@ -420,6 +437,8 @@ RunResult Simulation::run() {
       }
     }
     apply_faults(now);
+    rotate(now);
+    watch_drains(now);
     for (size_t i = 0; i < traffic_.flows().size(); ++i) {
       const Flow& flow = traffic_.flows()[i];
       auto& [client, server] = endings_[i];
@@ -467,6 +486,28 @@ void Simulation::apply_faults(Instant now) {
   }
 }
 
+void Simulation::rotate(Instant now) {
+  if (now < rotate_due_ || traffic_.all_over()) return;
+  rotate_due_ = now + scenario_.rotate_every;
+  publish_credentials();
+}
+
+// A node that ends is done within a second of its last session, which is over at the deadline at the latest.
+void Simulation::watch_drains(Instant now) {
+  for (NodeState& node : nodes_) {
+    if (node.drain_due == kNever || node.drained) continue;
+    node.drained = true;
+    uint32_t sessions = 0;
+    for (uint32_t w = 0; w < node.node->workers(); ++w) {
+      node.drained = node.drained && node.node->worker(w).drained();
+      sessions += node.node->worker(w).proxy().sessions();
+    }
+    const bool late = now > node.drain_due + kDrainEnd;
+    if (!node.drained && late) violation(node.spec.name + " is not drained a second after its deadline");
+    if (node.drained && sessions > 0) violation(node.spec.name + " is drained and has sessions");
+  }
+}
+
 void Simulation::apply(const FaultSpec& fault, Instant now) {
   switch (fault.kind) {
     case FaultKind::kClientReset:
@@ -503,13 +544,27 @@ void Simulation::apply(const FaultSpec& fault, Instant now) {
     }
     case FaultKind::kRotate:
       return publish_credentials();
+    case FaultKind::kRevoke: {
+      const std::string list = ca_->crl_pem({.serials = {serials_.at(fault.target)}});
+      const auto set = identity::CrlSet::parse({list});
+      DP_CHECK(set.ok());
+      for (NodeState& node : nodes_) node.node->publish(*set);
+      return;
+    }
     case FaultKind::kDrain:
+      for (NodeState& node : nodes_) {
+        if (node.spec.name != fault.target) continue;
+        node.node->drain(fault.lasts);
+        node.drain_due = std::min(node.drain_due, now + fault.lasts);
+      }
+      return;
+    case FaultKind::kGoaway:
     case FaultKind::kCloseTunnels: {
       for (NodeState& node : nodes_) {
         if (node.spec.name != fault.target) continue;
         for (uint32_t w = 0; w < node.node->workers(); ++w) {
           hbone::Tunnels& tunnels = node.node->worker(w).tunnels();
-          if (fault.kind == FaultKind::kDrain) {
+          if (fault.kind == FaultKind::kGoaway) {
             tunnels.drain(now);
           } else {
             for (const PodState& pod : pods_) {
