@@ -22,9 +22,8 @@ enum class Ending : uint8_t {
   kComplete,    // istiod ended the stream in order
 };
 
-// The row for a stream's status. `connected`: the call got as far as the wire. `from_peer`: istiod sent the status,
-// gRPC did not make it here.
-Ending ending_of(const grpc::Status& status, bool connected, bool from_peer);
+// The row for a stream's status. `connected`: the call got as far as the wire.
+Ending ending_of(const grpc::Status& status, bool connected);
 
 class BackOff {
  public:

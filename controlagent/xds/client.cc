@@ -283,7 +283,7 @@ DeltaClient::Ended DeltaClient::follow(Stream& stream) {
         stream.next();
         break;
       case Stream::Event::kEnded:
-        return {ending_of(stream.status(), stream.connected(), stream.status_from_peer()),
+        return {ending_of(stream.status(), stream.connected()),
                 stream.status().ok() ? "it ended the stream" : endpoint_.explain(stream.status()), fruitful};
     }
   }
@@ -293,13 +293,14 @@ bool DeltaClient::take(Stream& stream) {
   const auto response = stream.response();
   const auto outcome = machine_.on_response(*response);
   if (!outcome) return false;
-  stream.send(outcome->reply);
   tell(*outcome, response->bytes());
   unanswered_.erase(outcome->type_url);
   if (outcome->now_ready) {
     ready_ = true;
     log_.info("the first state of istiod is complete: " + std::to_string(machine_.kept()) + " resources");
   }
+  // Whoever sees the ACK finds the rest done.
+  stream.send(outcome->reply);
   for (const auto& [name, answer] : outcome->answers) {
     const auto [first, last] = answered_.equal_range(name);
     for (auto at = first; at != last; ++at) at->second(answer);

@@ -110,8 +110,4 @@ Stream::Event Stream::on_completion(Tag tag, bool ok) {
 
 std::unique_ptr<EncodedResponse> Stream::response() { return std::make_unique<ResponseInBuffer>(read_); }
 
-bool Stream::status_from_peer() const {
-  return context_.debug_error_string().find("Error received from peer") != std::string::npos;
-}
-
 }  // namespace culvert::xds

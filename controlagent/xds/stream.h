@@ -41,8 +41,6 @@ class Stream {
 
   const grpc::Status& status() const { return status_; }
   bool connected() const { return connected_; }
-  // istiod itself sent the status.
-  bool status_from_peer() const;
   bool drained() const { return in_flight_ == 0; }
 
  private:
