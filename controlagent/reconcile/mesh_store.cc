@@ -163,6 +163,18 @@ MeshStore::Counts MeshStore::counts() const {
   return {.workloads = workloads_.size(), .services = services_.size(), .policies = policies_.size()};
 }
 
+MeshDelta MeshStore::snapshot() const {
+  MeshDelta out;
+  const std::lock_guard lock(mutex_);
+  out.workloads.reserve(workloads_.size());
+  out.services.reserve(services_.size());
+  out.policies.reserve(policies_.size());
+  for (const auto& [key, standing] : workloads_) out.workloads.push_back(standing.record);
+  for (const auto& [key, standing] : services_) out.services.push_back(standing.record);
+  for (const auto& [key, standing] : policies_) out.policies.push_back(standing.record);
+  return out;
+}
+
 void MeshStore::for_each_workload(const std::function<void(const Workload&)>& visit) const {
   const std::lock_guard lock(mutex_);
   for (const auto& [key, standing] : workloads_) visit(*standing.record);

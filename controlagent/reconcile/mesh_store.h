@@ -78,6 +78,10 @@ class MeshStore {
   };
   Counts counts() const;
 
+  // Everything that stands, in order of its keys; nothing is removed. The lock is held for as long as it takes to copy
+  // the pointers.
+  MeshDelta snapshot() const;
+
   // In order of their keys, under the store's lock: do not call the store from `visit`.
   void for_each_workload(const std::function<void(const Workload&)>& visit) const;
   void for_each_service(const std::function<void(const Service&)>& visit) const;
