@@ -15,6 +15,7 @@
 #include "control/api/common.grpc.pb.h"
 #include "control/api/contract.h"
 #include "control/api/status.grpc.pb.h"
+#include "control/api/why.grpc.pb.h"
 
 namespace culvert::ctl {
 
@@ -279,6 +280,7 @@ struct Client::Impl {
   std::unique_ptr<api::Sight::Stub> sight;
   std::unique_ptr<api::Certificates::Stub> certificates;
   std::unique_ptr<api::AttachmentControl::Stub> attachments;
+  std::unique_ptr<api::Why::Stub> why;
 };
 
 Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -306,6 +308,7 @@ Result<std::unique_ptr<Client>, std::string> Client::connect(const std::string& 
   impl->sight = api::Sight::NewStub(channel);
   impl->certificates = api::Certificates::NewStub(channel);
   impl->attachments = api::AttachmentControl::NewStub(channel);
+  impl->why = api::Why::NewStub(channel);
   return std::unique_ptr<Client>(new Client(std::move(impl)));
 }
 
@@ -376,6 +379,61 @@ Result<Value, std::string> Client::drops(bool per_worker) {
       [&](auto* context, const auto& request, auto* out) { return impl_->sight->Drops(context, request, out); });
   if (!reply) return Failure{reply.error()};
   return counter_rows(*reply, per_worker);
+}
+
+namespace {
+
+why::Outcome outcome_of(api::WhyOutcome in) {
+  switch (in) {
+    case api::WHY_ALLOWED:
+      return why::Outcome::kAllowed;
+    case api::WHY_DENIED:
+      return why::Outcome::kDenied;
+    case api::WHY_DEPENDS:
+      return why::Outcome::kDepends;
+    default:
+      return why::Outcome::kRefused;
+  }
+}
+
+std::vector<why::Step> steps_of(const google::protobuf::RepeatedPtrField<api::WhyStep>& in) {
+  std::vector<why::Step> out;
+  for (const api::WhyStep& step : in) {
+    // A step of a newer data plane is shown under the name of the source, rather than not at all.
+    out.push_back({why::step_kind_of(step.step()).value_or(why::StepKind::kSource),
+                   step.passes(),
+                   step.title(),
+                   {step.lines().begin(), step.lines().end()}});
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<why::Explanation, std::string> Client::why(const std::string& from, const std::string& to) {
+  api::WhyRequest question;
+  question.set_from(from);
+  question.set_to(to);
+  const auto reply = impl_->ask<api::WhyRequest, api::WhyReply>(
+      question,
+      [&](auto* context, const auto& request, auto* out) { return impl_->why->Explain(context, request, out); });
+  if (!reply) return Failure{reply.error()};
+  why::Explanation out;
+  out.from = reply->from();
+  out.to = reply->to();
+  out.steps = steps_of(reply->steps());
+  for (const api::WhyPath& path : reply->paths()) {
+    out.paths.push_back({{path.endpoints().begin(), path.endpoints().end()},
+                         steps_of(path.steps()),
+                         outcome_of(path.outcome()),
+                         path.drop_reason(),
+                         path.log_at_source(),
+                         path.log_at_destination()});
+  }
+  out.paths_left_out = reply->paths_left_out();
+  out.outcome = outcome_of(reply->outcome());
+  out.summary = reply->summary();
+  return out;
 }
 
 }  // namespace culvert::ctl

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "ctl/value.h"
+#include "why/why.h"
 
 namespace culvert::ctl {
 
@@ -23,6 +24,8 @@ class Client {
   Result<Value, std::string> ports();
   Result<Value, std::string> counters(bool per_worker);
   Result<Value, std::string> drops(bool per_worker);
+  // `from` and `to` as people write them.
+  Result<why::Explanation, std::string> why(const std::string& from, const std::string& to);
 
  private:
   struct Impl;

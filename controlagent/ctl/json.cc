@@ -41,4 +41,8 @@ std::string to_json(const Value& value) {
   return convert(value).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
+std::string to_json_line(const Value& value) {
+  return convert(value).dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 }  // namespace culvert::ctl

@@ -51,6 +51,8 @@ Value& Value::set(std::string key, T value) {
 
 // Two blanks of indentation, keys in their order, a newline at the end.
 std::string to_json(const Value& value);
+// The same in one line.
+std::string to_json_line(const Value& value);
 
 // Text from outside, safe for a terminal: control characters become `?`.
 std::string printable(std::string text);

@@ -23,17 +23,6 @@ std::string show_identity(const Value& value) {
   return cell.starts_with(kScheme) ? cell.substr(kScheme.size()) : cell;
 }
 
-std::string show_date(const Value& value) {
-  if (value.signed_number == 0) return "-";
-  const time_t seconds = value.signed_number / 1000;
-  tm parts{};
-  char out[32];
-  if (::gmtime_r(&seconds, &parts) == nullptr || std::strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) {
-    return "-";
-  }
-  return out;
-}
-
 std::string indented(const std::string& text) {
   std::string out;
   for (size_t start = 0; start < text.size();) {
@@ -54,6 +43,17 @@ Value of_value_above_zero(const Value& rows, bool all) {
 }
 
 }  // namespace
+
+std::string show_date(const Value& value) {
+  if (value.signed_number == 0) return "-";
+  const time_t seconds = value.signed_number / 1000;
+  tm parts{};
+  char out[32];
+  if (::gmtime_r(&seconds, &parts) == nullptr || std::strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) {
+    return "-";
+  }
+  return out;
+}
 
 std::string show_status(const Value& status) {
   std::string out;

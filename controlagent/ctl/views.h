@@ -7,6 +7,9 @@
 
 namespace culvert::ctl {
 
+// "2026-03-01T12:00:00Z": of milliseconds since 1970; "-" for 0.
+std::string show_date(const Value& value);
+
 std::string show_status(const Value& status);
 std::string show_sessions(const Value& rows);
 std::string show_tunnels(const Value& rows);

@@ -31,7 +31,7 @@ void each_record(const YamlNode& dump, std::string_view key, const std::string& 
 
 }  // namespace
 
-Result<MeshFile, std::vector<std::string>> parse_config_dump(std::string_view text, const std::string& file) {
+Result<ConfigDump, std::vector<std::string>> parse_config_dump(std::string_view text, const std::string& file) {
   auto tree = parse_json(text);
   if (!tree) {
     return std::vector<std::string>{file + ":" + std::to_string(tree.error().line) + ": " + tree.error().text};
@@ -39,7 +39,11 @@ Result<MeshFile, std::vector<std::string>> parse_config_dump(std::string_view te
   if (!tree->find("workloads") || !tree->find("services")) {
     return std::vector<std::string>{file + ": is no config_dump: it has no `workloads` or no `services`"};
   }
-  MeshFile out;
+  ConfigDump out;
+  if (const YamlNode* config = tree->find("config")) {
+    if (const YamlNode* node = config->find("localNode")) out.node = node->text;
+    if (const YamlNode* network = config->find("network")) out.network = network->text;
+  }
   each_record(*tree, "workloads", file, out.warnings, [&](const Value& value, Problems& problems) {
     reconcile::Workload w = workload(value, Form::kDump);
     if (problems.empty()) out.mesh.workloads.insert_or_assign(w.uid, std::move(w));
@@ -66,7 +70,7 @@ Result<MeshFile, std::vector<std::string>> parse_config_dump(std::string_view te
   return out;
 }
 
-Result<MeshFile, std::vector<std::string>> load_config_dump(const std::string& path) {
+Result<ConfigDump, std::vector<std::string>> load_config_dump(const std::string& path) {
   const auto text = read_file(path);
   if (!text) return std::vector<std::string>{text.error()};
   return parse_config_dump(*text, path);

@@ -54,7 +54,7 @@ class Builder {
  public:
   using Json = nlohmann::json;
 
-  Builder(const Lines& lines, YamlNode& root) : lines_(lines), root_(root) {}
+  Builder(const Lines& lines, size_t bytes, YamlNode& root) : lines_(lines), bytes_(bytes), root_(root) {}
   const std::string& problem() const { return problem_; }
 
   bool null() { return scalar(YamlNode::Kind::kNull, {}, false); }
@@ -84,13 +84,14 @@ class Builder {
     return true;
   }
   template <class Exception>
-  bool parse_error(size_t, const std::string& token, const Exception&) {
+  bool parse_error(size_t position, const std::string& token, const Exception&) {
     constexpr size_t kShown = 32;
     std::string shown = token.size() > kShown ? token.substr(token.size() - kShown) : token;
     for (char& c : shown) {
       if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) c = '?';
     }
-    return refuse("is not JSON" + (shown.empty() ? std::string(": it ends too soon") : " at `" + shown + "`"));
+    // Positions count from 1, and the end counts.
+    return refuse("is not JSON" + (position > bytes_ ? std::string(": it ends too soon") : " at `" + shown + "`"));
   }
 
  private:
@@ -139,6 +140,7 @@ class Builder {
   }
 
   const Lines& lines_;
+  const size_t bytes_;  // of the text
   YamlNode& root_;
   std::vector<Level> levels_;
   size_t nodes_ = 0;
@@ -150,7 +152,7 @@ class Builder {
 Result<YamlNode, config::YamlProblem> parse_json(std::string_view text) {
   Lines lines;
   YamlNode root;
-  Builder builder(lines, root);
+  Builder builder(lines, text.size(), root);
   const Characters begin(text.data(), &lines), end(text.data() + text.size(), &lines);
   if (nlohmann::json::sax_parse(begin, end, &builder)) return root;
   return config::YamlProblem{lines.line, builder.problem()};

@@ -51,6 +51,7 @@ class Controller {
   // ------------------------------
   uint64_t open_mesh_stream() { return feed_.open_stream(); }
   void close_mesh_stream(uint64_t stream) { feed_.close_stream(stream); }
+  const std::shared_ptr<const snapshot::Mesh>& mesh() const { return feed_.mesh(); }  // in force
   Result<void, std::string> begin_mesh(uint64_t stream, std::string version, bool full);
   Result<void, std::string> apply_mesh(uint64_t stream, MeshRecords records);
   Result<MeshApplied, std::string> end_mesh(uint64_t stream);

@@ -39,6 +39,7 @@ struct Server::Impl {
         thread([this] { tick(); }, kTick),
         desk(controller, thread) {
     desk.node = options.node;
+    desk.network = options.network;
     desk.build = options.build;
     desk.contract_min = options.contract_min ? options.contract_min : api::kContractMin;
     desk.contract_max = options.contract_max ? options.contract_max : api::kContractMax;
@@ -75,6 +76,7 @@ struct Server::Impl {
     services.push_back(make_certificate_service(desk));
     services.push_back(make_event_service(desk));
     services.push_back(make_sight_service(desk));
+    services.push_back(make_why_service(desk));
     grpc::ResourceQuota quota("culvert-control");
     quota.SetMaxThreads(kServerThreadsMax);
     quota.Resize(kGrpcBytesMax);

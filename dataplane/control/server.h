@@ -22,6 +22,7 @@ struct ServerOptions {
   std::string descriptors;  // control.descriptors
   std::vector<uint32_t> allowed_uids = {0};
   std::string node;                             // NODE_NAME
+  std::string network;                          // its NETWORK
   std::string build;                            // version of the data plane
   uint32_t contract_min = 0, contract_max = 0;  // 0: this build's (api/contract.h)
   int log_fd = 1;                               // access-log lines; -1: nobody reads them, they stay in the node

@@ -25,7 +25,7 @@ struct Desk {
 
   Controller& controller;  // on the control thread only, but for board() and instance()
   ControlThread& thread;
-  std::string node, build;
+  std::string node, network, build;
   uint32_t contract_min = 0, contract_max = 0;
   std::function<void(std::string)> notice;  // one line for the operator's log; any thread
   std::atomic<uint64_t> strangers{0};
@@ -49,5 +49,6 @@ std::unique_ptr<grpc::Service> make_attachment_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_certificate_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_event_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_sight_service(Desk& desk);
+std::unique_ptr<grpc::Service> make_why_service(Desk& desk);
 
 }  // namespace culvert::control

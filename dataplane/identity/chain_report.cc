@@ -79,10 +79,13 @@ std::string sentence_of(const std::vector<Certificate>& chain, X509_STORE_CTX* c
 
 // What helps when the leaf does not bear what was expected though another certificate of the file does.
 std::string misplaced(const std::vector<Certificate>& chain, const SpiffeId& expected) {
+  const auto leaf = spiffe_ids(chain.front().get());
+  if (std::find(leaf.begin(), leaf.end(), expected) != leaf.end()) return {};
   for (size_t i = 1; i < chain.size(); ++i) {
     const auto ids = spiffe_ids(chain[i].get());
     if (std::find(ids.begin(), ids.end(), expected) != ids.end()) {
-      return "; certificate " + std::to_string(i + 1) + " of the file bears it: the leaf has to come first";
+      return "; certificate " + std::to_string(i + 1) + " of the file bears " + expected.uri() +
+             ": the leaf has to come first";
     }
   }
   return {};
@@ -119,7 +122,7 @@ Result<ChainReport, std::string> judge_chain(const ChainQuestion& question) {
   ERR_clear_error();
   const std::vector<std::string> sans = uri_sans(chain->front().get());
   if (error != X509_V_OK) {
-    report.sentence = sentence_of(*chain, context.get(), error);
+    report.sentence = sentence_of(*chain, context.get(), error) + misplaced(*chain, question.expected);
     return report;
   }
   if (lists) {

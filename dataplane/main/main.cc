@@ -119,6 +119,7 @@ int run(const config::Config& config) {
   options.descriptors = config.control.descriptors;
   options.allowed_uids = config.control.allowed_uids;
   options.node = config.node.name;
+  options.network = config.node.network;
   options.build = CULVERT_VERSION;
   options.notice = [](const std::string& line) { log_info(line); };
   auto server = control::Server::start(options, **host, clock);

@@ -52,6 +52,8 @@ TEST(ConfigDump, HoldsTheMeshThatTheProxyHad) {
   const auto dump = parse_config_dump(kDump, "dump.json");
   ASSERT_TRUE(dump) << dump.error().front();
   EXPECT_THAT(dump->warnings, IsEmpty());
+  EXPECT_EQ(dump->node, "n1");
+  EXPECT_EQ(dump->network, "");
   ASSERT_EQ(dump->mesh.workloads.size(), 2u);
   const reconcile::Workload& web = dump->mesh.workloads.at("Kubernetes//Pod/shop/web");
   EXPECT_EQ(web.identity(), "spiffe://cluster.local/ns/shop/sa/web");
