@@ -38,6 +38,9 @@ size_t utf8_sequence(std::string_view t) {
   return 0;
 }
 
+// Stands for itself in both forms.
+bool is_plain(char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; }
+
 }  // namespace
 
 std::string_view name_of(LogLevel level) {
@@ -126,6 +129,8 @@ size_t LogLine::escape(std::string_view t, char* out, size_t& bytes) const {
 }
 
 void LogLine::escaped(std::string_view value, size_t bytes_max) {
+  // Nearly every value is short and needs no escape.
+  if (value.size() <= bytes_max && std::all_of(value.begin(), value.end(), is_plain)) return text(value);
   char out[8];
   size_t bytes = 0;
   size_t whole = 0;  // on the line; counted no further than the limit
@@ -203,10 +208,11 @@ void LogLine::bare(std::string_view name, std::string_view value) {
   if (value.empty()) return;
   key(name);
   if (json()) text("\"");
-  for (const char c : value.substr(0, kLogBareBytesMax)) {
-    const char safe = c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=' ? c : '?';
-    text({&safe, 1});
-  }
+  char safe[kLogBareBytesMax];
+  value = value.substr(0, kLogBareBytesMax);
+  std::transform(value.begin(), value.end(), safe,
+                 [](char c) { return is_plain(c) && c != ' ' && c != '=' ? c : '?'; });
+  text({safe, value.size()});
   if (json()) text("\"");
 }
 

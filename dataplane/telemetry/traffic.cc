@@ -76,7 +76,7 @@ std::string_view name_of(ResponseFlag flag) {
 // One byte for reporter and flags, then each text behind its length in two bytes.
 void TrafficKey::assign(const TrafficLabels& labels) {
   size_t size = 1;
-  for_each_text(labels, [&](std::string_view text) { size += 2 + cut(text).size(); });
+  for_each_text(labels, [&](std::string_view text) { size += 2 + std::min(text.size(), kTrafficTextBytesMax); });
   bytes_.resize(size);
   char* at = bytes_.data();
   *at++ =
@@ -87,6 +87,7 @@ void TrafficKey::assign(const TrafficLabels& labels) {
     if (!text.empty()) std::memcpy(at + 2, text.data(), text.size());
     at += 2 + text.size();
   });
+  bytes_.resize(static_cast<size_t>(at - bytes_.data()));
 }
 
 TrafficLabels TrafficKey::labels() const {
