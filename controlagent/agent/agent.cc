@@ -85,7 +85,8 @@ southbound::Sign Agent::signer() const {
   const config::CaSection ca = loaded_.config.ca;
   if (ca.dir.empty()) return {};
   // Opened for each request: a CA that was made, replaced or repaired meanwhile is used at once.
-  return [ca](const std::string& csr_pem, const std::string& identity) -> Result<southbound::SignedChain, std::string> {
+  return [ca](const std::string& csr_pem, const std::string& identity,
+              const std::stop_token&) -> Result<southbound::SignedChain, std::string> {
     const UnixTime now = wall_clock();
     auto authority = ca::Authority::open(ca.dir, now);
     if (!authority) return authority.error();

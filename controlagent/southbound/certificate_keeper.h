@@ -1,9 +1,12 @@
-// Brings certificates for the identities that attached workloads have: asks the data plane for a request, has it
-// signed, installs the chain, renews it in time, and has forgotten what is no longer local (D20: no key comes here).
+// Brings certificates for the identities of this node's workloads: decides by reconcile::plan() what to fetch, has up
+// to eight fetched at once, installs and renews them in time, warns of those that cannot be renewed, and has forgotten
+// what is no longer local (D20: no key comes here).
 #pragma once
 
-#include <atomic>
+#include <map>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/random.h"
@@ -11,6 +14,8 @@
 #include "log/log.h"
 #include "reconcile/certificates.h"
 #include "reconcile/mesh_store.h"
+#include "southbound/certificate_fetchers.h"
+#include "southbound/certificate_sight.h"
 #include "southbound/keeper.h"
 #include "southbound/southbound.h"
 
@@ -19,30 +24,39 @@ namespace culvert::southbound {
 class CertificateKeeper final : public Keeper {
  public:
   // `mesh` outlives it: which identities speak HBONE, once it is known. Whoever changes those calls wake().
-  CertificateKeeper(const reconcile::MeshStore& mesh, Sign sign, log::Log& log)
-      : mesh_(mesh), sign_(std::move(sign)), log_(log), random_(kernel_seed()) {}
+  CertificateKeeper(const reconcile::MeshStore& mesh, Sign sign, Duration retry_max, log::Log& log);
 
-  uint64_t installed() const { return installed_; }
+  void stop() override;
+  // From any thread.
+  CertificateSight sight() const;
 
  protected:
   Instant turn(const SessionPtr& session, Instant now) override;
 
  private:
+  // Ends what was begun under another session.
+  void follow(const SessionPtr& session);
+  void take_fetched();
   std::optional<std::vector<reconcile::CertificateStatus>> list(const Session& session, api::Certificates::Stub& stub);
-  void renew(const Session& session, api::Certificates::Stub& stub, const std::string& identity);
-  // The error is one sentence; "" when the data plane is away, which is told elsewhere.
-  Result<api::CertificateState, std::string> fetch(const Session& session, api::Certificates::Stub& stub,
-                                                   const std::string& identity);
   void forget(const Session& session, api::Certificates::Stub& stub, const std::string& identity);
+  void warn(const reconcile::CertificateWarning& warning);
+  void note(const std::vector<reconcile::CertificateStatus>& known);
 
   const reconcile::MeshStore& mesh_;
-  const Sign sign_;
   log::Log& log_;
 
   // The keeper's thread only.
   Random random_;
-  reconcile::CertificateRetries retries_;
-  std::atomic<uint64_t> installed_{0};
+  reconcile::CertificateMemory memory_;
+  std::map<std::string, reconcile::Urgency> in_flight_;
+  std::map<std::string, std::string> told_failures_;  // by identity: the sentence of the last line
+  uint64_t session_number_ = 0;
+  std::stop_source session_ended_;
+
+  mutable std::mutex sight_mutex_;
+  CertificateSight sight_;
+
+  CertificateFetchers fetchers_;  // last: its threads call wake()
 };
 
 }  // namespace culvert::southbound

@@ -22,7 +22,7 @@ class Keeper {
 
   void start();
   // Cancels the call under way and waits for the thread.
-  void stop();
+  virtual void stop();
   void wake();
   // Null: the data plane is away.
   void set_session(SessionPtr session);

@@ -13,7 +13,7 @@ struct Southbound::Impl {
         log(log_to),
         links(options, links_made, log_to),
         mesh(store, options.retry_max, log_to),
-        certificates(store, std::move(sign), log_to),
+        certificates(store, std::move(sign), options.certificate_retry_max, log_to),
         connection(
             options, [this](const SessionPtr& session) { on_session(session); },
             [this](const api::Event& event) { on_event(event); }, log_to) {}
@@ -101,8 +101,10 @@ Progress Southbound::progress() const {
   return {.sessions = impl_->connection.sessions(),
           .mesh_transactions = impl_->mesh.transactions(),
           .mesh_records_sent = impl_->mesh.records(),
-          .certificates_installed = impl_->certificates.installed(),
+          .certificates_installed = impl_->certificates.sight().installed,
           .links_attached = impl_->links.attached()};
 }
+
+CertificateSight Southbound::certificates() const { return impl_->certificates.sight(); }
 
 }  // namespace culvert::southbound

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,9 @@
 #include "base/time.h"
 #include "log/log.h"
 #include "node/pod_link.h"
+#include "reconcile/certificates.h"
 #include "reconcile/mesh_store.h"
+#include "southbound/certificate_sight.h"
 
 namespace culvert::southbound {
 
@@ -31,8 +34,10 @@ struct SignedChain {
   std::string chain_pem;  // leaf first, then intermediates
   std::string roots_pem;
 };
-// Has a request signed for an identity. Called in a thread of this room; the error is one sentence.
-using Sign = std::function<Result<SignedChain, std::string>(const std::string& csr_pem, const std::string& identity)>;
+// Has a request signed for an identity. Called in threads of this room, up to reconcile::kFetchesMax at once; returns
+// soon when `stop` is asked for. The error is one sentence.
+using Sign = std::function<Result<SignedChain, std::string>(const std::string& csr_pem, const std::string& identity,
+                                                            const std::stop_token& stop)>;
 
 struct Options {
   std::string control_socket, descriptor_socket;
@@ -41,6 +46,7 @@ struct Options {
   // How often namespaces and devices are looked at. A pod's peers are to see a reset within a second of its end.
   Duration look_every = 250ms;
   Duration retry_max = 500ms;  // ceiling of the back-off towards a data plane that does not answer
+  Duration certificate_retry_max = reconcile::CertificateMemory::kRetryMax;  // towards a CA that does not sign
 };
 
 // For tests and for the line that is printed when the agent stops.
@@ -67,6 +73,8 @@ class Southbound {
   void set_links(std::vector<WantedLink> links);
 
   Progress progress() const;
+  // For metrics.
+  CertificateSight certificates() const;
 
  private:
   struct Impl;

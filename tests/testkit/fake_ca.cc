@@ -52,14 +52,10 @@ void FakeCa::replace_root(std::shared_ptr<const TestCa> ca, bool keep_old) {
   make_signer(wall_clock());
 }
 
-TestLeaf FakeCa::server_certificate(const std::vector<std::string>& names, const std::vector<std::string>& addresses,
-                                    UnixTime now) const {
-  LeafOptions options;
-  options.dns_sans = names;
-  options.ip_sans = addresses;
-  options.not_before = now - std::chrono::minutes(2);
-  options.not_after = now + kLifetimeMax;
-  return ca_->issue(options);
+TestLeaf FakeCa::server_certificate(LeafOptions names, UnixTime now) const {
+  names.not_before = now - std::chrono::minutes(2);
+  names.not_after = now + kLifetimeMax;
+  return ca_->issue(names);
 }
 
 FakeCa::Answer FakeCa::answer(const std::string& request, const FakeIstiod::Token& caller, UnixTime now) const {

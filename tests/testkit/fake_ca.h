@@ -28,8 +28,7 @@ class FakeCa {
   Answer answer(const std::string& request, const FakeIstiod::Token& caller, UnixTime now) const;
 
   // Key and chain of the server's own certificate.
-  TestLeaf server_certificate(const std::vector<std::string>& names, const std::vector<std::string>& addresses,
-                              UnixTime now) const;
+  TestLeaf server_certificate(LeafOptions names, UnixTime now) const;
   const std::string& root_pem() const { return ca_->root_pem(); }
 
   void replace_root(std::shared_ptr<const TestCa> ca, bool keep_old);

@@ -52,14 +52,14 @@ std::map<std::string, std::string> headers_of(const grpc::ServerContextBase& con
   return out;
 }
 
-// The address without its port and brackets, when it names one.
-std::vector<std::string> addresses_of(const std::string& address) {
-  std::vector<std::string> out = {"127.0.0.1", "::1"};
+// Names of the certificate: the given ones, and the address it listens on.
+void put_names(const std::vector<std::string>& names, const std::string& address, LeafOptions& leaf) {
+  leaf.ip_sans = {"127.0.0.1", "::1"};
+  for (const std::string& name : names) (IpAddress::parse(name) ? leaf.ip_sans : leaf.dns_sans).push_back(name);
   const auto endpoint = Endpoint::parse(address);
   if (endpoint && !endpoint->address.is_unspecified() && !endpoint->address.is_loopback()) {
-    out.push_back(endpoint->address.to_string());
+    leaf.ip_sans.push_back(endpoint->address.to_string());
   }
-  return out;
 }
 
 bool write_by_rename(const std::string& path, const std::string& content) {
@@ -471,7 +471,9 @@ Result<void, std::string> FakeIstiod::Core::listen() {
   {
     const std::lock_guard inner(mutex);
     address = bound.empty() ? options.address : bound;
-    own = ca.server_certificate(options.names, addresses_of(address), wall_clock());
+    LeafOptions leaf;
+    put_names(options.names, address, leaf);
+    own = ca.server_certificate(leaf, wall_clock());
   }
   grpc::ServerBuilder builder;
   grpc::SslServerCredentialsOptions tls(GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);

@@ -102,7 +102,7 @@ class FakeIstiod {
   };
   struct Options {
     std::string address = "127.0.0.1:0";  // "[::1]:0"; port 0: any free one, which it keeps
-    std::vector<std::string> names = {"istiod.istio-system.svc", "localhost"};  // DNS SANs of its certificate
+    std::vector<std::string> names = {"istiod.istio-system.svc", "localhost"};  // of its certificate; addresses too
     std::vector<Token> tokens = {{}};       // none: every caller is accepted as ztunnel
     std::shared_ptr<const TestCa> ca = {};  // signs its own certificate and those of workloads; null: one of its own
     bool intermediate = false;              // workload certificates come from a CA below the root

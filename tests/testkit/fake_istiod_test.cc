@@ -7,16 +7,15 @@
 #include <gtest/gtest.h>
 
 #include "tests/testkit/mesh_messages.h"
-#include "xds/api/discovery.grpc.pb.h"
+#include "tests/testkit/xds_node.h"
 
 namespace culvert::testkit {
 namespace {
 
 using namespace std::chrono_literals;
 using Kind = FakeIstiodEvent::Kind;
-using Request = envoy::service::discovery::v3::DeltaDiscoveryRequest;
-using Response = envoy::service::discovery::v3::DeltaDiscoveryResponse;
-using Service = envoy::service::discovery::v3::AggregatedDiscoveryService;
+using Request = XdsNode::Request;
+using Response = XdsNode::Response;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -43,88 +42,6 @@ reconcile::Service service(const std::string& name, const std::string& vip) {
   return out;
 }
 
-// A node's side of one stream.
-class Node {
- public:
-  explicit Node(const FakeIstiod& istiod, const std::string& token = "test-token") {
-    grpc::SslCredentialsOptions tls;
-    tls.pem_root_certs = istiod.root_pem();
-    channel_ = grpc::CreateChannel(istiod.address(), grpc::SslCredentials(tls));
-    context_.AddMetadata("authorization", "Bearer " + token);
-    context_.set_deadline(std::chrono::system_clock::now() + 20s);
-    stream_ = Service::NewStub(channel_)->DeltaAggregatedResources(&context_);
-  }
-  ~Node() {
-    context_.TryCancel();
-    if (!finished_) finish();
-  }
-
-  Request first(const std::string& type) const {
-    Request request;
-    request.mutable_node()->set_id("ztunnel~10.0.0.1~zt-1.istio-system~istio-system.svc.cluster.local");
-    request.set_type_url(type);
-    return request;
-  }
-  Request on_demand(const std::string& node_name) const {
-    Request request = first(kAddressType);
-    request.add_resource_names_subscribe("*");
-    request.add_resource_names_unsubscribe("*");
-    if (!node_name.empty()) {
-      (*request.mutable_node()->mutable_metadata()->mutable_fields())["NODE_NAME"].set_string_value(node_name);
-    }
-    return request;
-  }
-  void say(const Request& request) { stream_->Write(request); }
-  void subscribe(const std::string& name) {
-    Request request;
-    request.set_type_url(kAddressType);
-    request.add_resource_names_subscribe(name);
-    say(request);
-  }
-  Response hear() {
-    Response response;
-    EXPECT_TRUE(stream_->Read(&response)) << finish().error_message();
-    return response;
-  }
-  void answer(const Response& response, const std::string& nack = {}) {
-    Request request;
-    request.set_type_url(response.type_url());
-    request.set_response_nonce(response.nonce());
-    if (!nack.empty()) request.mutable_error_detail()->set_message(nack);
-    say(request);
-  }
-  // The first exchange, acknowledged.
-  Response watch(const std::string& type) {
-    say(first(type));
-    const Response response = hear();
-    answer(response);
-    return response;
-  }
-  bool hears_nothing_more() {
-    Response response;
-    return !stream_->Read(&response);
-  }
-  grpc::Status finish() {
-    finished_ = true;
-    return stream_->Finish();
-  }
-
- private:
-  std::shared_ptr<grpc::Channel> channel_;
-  grpc::ClientContext context_;
-  std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
-  bool finished_ = false;
-};
-
-std::vector<std::string> names(const Response& response) {
-  std::vector<std::string> out;
-  for (const auto& resource : response.resources()) out.push_back(resource.name());
-  return out;
-}
-std::vector<std::string> removed(const Response& response) {
-  return {response.removed_resources().begin(), response.removed_resources().end()};
-}
-
 class FakeIstiodTest : public testing::Test {
  protected:
   void SetUp() override { start({}); }
@@ -138,7 +55,7 @@ class FakeIstiodTest : public testing::Test {
 
 TEST_F(FakeIstiodTest, SendsAWildcardNodeAllOfATypeAndThenChangesOnly) {
   istiod_->set({resource(message_of(workload("a", "10.1.0.1"))), resource(message_of(service("web", "10.9.0.1")))});
-  Node node(*istiod_);
+  XdsNode node(istiod_->address(), istiod_->root_pem());
   const Response all = node.watch(kAddressType);
   EXPECT_THAT(names(all), UnorderedElementsAre("Kubernetes//Pod/demo/a", "demo/web.example"));
   EXPECT_EQ(all.resources(0).version().size(), 16u) << "a hash of the content";
@@ -158,7 +75,7 @@ TEST_F(FakeIstiodTest, SendsAWildcardNodeAllOfATypeAndThenChangesOnly) {
 }
 
 TEST_F(FakeIstiodTest, KeepsWhatANackSaid) {
-  Node node(*istiod_);
+  XdsNode node(istiod_->address(), istiod_->root_pem());
   node.watch(kAddressType);
   const uint64_t push = istiod_->set({raw_resource(kAddressType, "broken", "\xff\xff")});
   node.answer(node.hear(), "broken: does not parse");
@@ -177,7 +94,7 @@ TEST_F(FakeIstiodTest, TellsAReturningNodeOnlyTheDifference) {
   Request again;
   Request policies;
   {
-    Node node(*istiod_);
+    XdsNode node(istiod_->address(), istiod_->root_pem());
     again = node.first(kAddressType);
     const Response all = node.watch(kAddressType);
     for (const auto& each : all.resources()) {
@@ -189,7 +106,7 @@ TEST_F(FakeIstiodTest, TellsAReturningNodeOnlyTheDifference) {
   reconcile::Workload changed = workload("b", "10.1.0.2");
   changed.capacity = 7;
   istiod_->change({resource(message_of(changed))}, {{kAddressType, "Kubernetes//Pod/demo/a"}});
-  Node node(*istiod_);
+  XdsNode node(istiod_->address(), istiod_->root_pem());
   node.say(again);
   const Response difference = node.hear();
   EXPECT_THAT(names(difference), ElementsAre("Kubernetes//Pod/demo/b"));
@@ -206,7 +123,7 @@ TEST_F(FakeIstiodTest, OnDemandSendsTheNodesOwnAndWhatIsAskedFor) {
   istiod_->set({resource(message_of(workload("own", "10.1.0.1"))), resource(message_of(far)),
                 resource(message_of(workload("other", "10.2.0.8", "n2"))),
                 resource(message_of(service("web", "10.9.0.1")))});
-  Node node(*istiod_);
+  XdsNode node(istiod_->address(), istiod_->root_pem());
   node.say(node.on_demand("n1"));
   const Response own = node.hear();
   EXPECT_THAT(names(own), ElementsAre("Kubernetes//Pod/demo/own"));
@@ -237,12 +154,12 @@ TEST_F(FakeIstiodTest, OnDemandSendsTheNodesOwnAndWhatIsAskedFor) {
 
 TEST_F(FakeIstiodTest, RefusesWhoItDoesNotKnow) {
   {
-    Node stranger(*istiod_, "another-token");
+    XdsNode stranger(istiod_->address(), istiod_->root_pem(), "another-token");
     EXPECT_TRUE(stranger.hears_nothing_more());
     EXPECT_EQ(stranger.finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
   }
   {
-    Node nameless(*istiod_);
+    XdsNode nameless(istiod_->address(), istiod_->root_pem());
     Request request = nameless.first(kAddressType);
     request.clear_node();
     nameless.say(request);
@@ -252,7 +169,7 @@ TEST_F(FakeIstiodTest, RefusesWhoItDoesNotKnow) {
     EXPECT_THAT(status.error_message(), HasSubstr("missing node information"));
   }
   {
-    Node elsewhere(*istiod_);
+    XdsNode elsewhere(istiod_->address(), istiod_->root_pem());
     Request request = elsewhere.first(kAddressType);
     request.mutable_node()->set_id("ztunnel~10.0.0.1~zt-1.other~other.svc.cluster.local");
     elsewhere.say(request);
@@ -262,7 +179,7 @@ TEST_F(FakeIstiodTest, RefusesWhoItDoesNotKnow) {
 }
 
 TEST_F(FakeIstiodTest, MisbehavesAsItIsTold) {
-  Node node(*istiod_);
+  XdsNode node(istiod_->address(), istiod_->root_pem());
   node.watch(kAddressType);
   istiod_->set_delay(100ms);
   const auto before = std::chrono::steady_clock::now();
@@ -285,7 +202,7 @@ TEST_F(FakeIstiodTest, MisbehavesAsItIsTold) {
   EXPECT_EQ(status.error_message(), "transport is closing");
   EXPECT_TRUE(istiod_->wait_streams(0));
 
-  Node other(*istiod_);
+  XdsNode other(istiod_->address(), istiod_->root_pem());
   other.watch(kAddressType);
   istiod_->send_bytes("\xff\xff\xff");
   EXPECT_TRUE(other.hears_nothing_more()) << "bytes that are no message";
@@ -294,14 +211,14 @@ TEST_F(FakeIstiodTest, MisbehavesAsItIsTold) {
 TEST_F(FakeIstiodTest, KeepsItsAddressWhenItsCertificateAndRootChange) {
   const std::string address = istiod_->address(), root = istiod_->root_pem();
   {
-    Node node(*istiod_);
+    XdsNode node(istiod_->address(), istiod_->root_pem());
     node.watch(kAddressType);
     istiod_->rotate_root(true);
     EXPECT_TRUE(node.hears_nothing_more());
   }
   EXPECT_EQ(istiod_->address(), address);
   EXPECT_NE(istiod_->root_pem(), root);
-  Node node(*istiod_);
+  XdsNode node(istiod_->address(), istiod_->root_pem());
   node.watch(kAddressType);
 }
 
