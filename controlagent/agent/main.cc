@@ -2,6 +2,7 @@
 // step. It runs without the data plane (and waits for it), and the data plane runs without it.
 #include <poll.h>
 #include <signal.h>
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -32,10 +33,11 @@ UniqueFd take_signals() {
 
 Instant monotonic_now() { return Instant(std::chrono::steady_clock::now().time_since_epoch()); }
 
-// Until a signal says to end, whose number is returned.
-int loop(agent::Agent& agent, int signals) {
+// Until a signal says to end, whose number is returned, or `quit` becomes readable: 0.
+int loop(agent::Agent& agent, int signals, int quit) {
   for (;;) {
-    std::vector<pollfd> polled = {{.fd = signals, .events = POLLIN, .revents = 0}};
+    std::vector<pollfd> polled = {{.fd = signals, .events = POLLIN, .revents = 0},
+                                  {.fd = quit, .events = POLLIN, .revents = 0}};
     for (const int fd : agent.descriptors()) polled.push_back({.fd = fd, .events = POLLIN, .revents = 0});
     // Rounded up: a wake-up just before the time would come again at once.
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(agent.due() - monotonic_now()).count();
@@ -45,6 +47,7 @@ int loop(agent::Agent& agent, int signals) {
       if (info.ssi_signo != SIGHUP) return static_cast<int>(info.ssi_signo);
       agent.reload();
     }
+    if ((polled[1].revents & POLLIN) != 0) return 0;
     agent.turn(monotonic_now());
   }
 }
@@ -64,7 +67,18 @@ log::Level level_of(config::LogLevel level) {
 }
 
 int run(const std::string& path, const config::Overrides& overrides, config::Loaded loaded) {
-  const auto log = log::make_stderr_log(level_of(loaded.config.log.level));
+  log::AgentLogOptions log_options;
+  log_options.filter = log::Filter(level_of(loaded.config.log.level));
+  if (const auto filter = config::process_environment("RUST_LOG"); filter && !filter->empty()) {
+    auto parsed = log::Filter::parse(*filter);
+    if (!parsed) {
+      std::fprintf(stderr, "environment RUST_LOG: %s\n", parsed.error().c_str());
+      return config::kUsageExit;
+    }
+    log_options.filter = *parsed;
+  }
+  log_options.format = loaded.config.log.format == config::LogFormat::kJson ? log::Format::kJson : log::Format::kPlain;
+  const auto log = log::make_agent_log(log_options);
   if (const auto missing = agent::missing_capabilities(); !missing.empty()) {
     for (const std::string& sentence : missing) log->error(sentence);
     return kCannotStart;
@@ -75,13 +89,22 @@ int run(const std::string& path, const config::Overrides& overrides, config::Loa
   }
   const UniqueFd signals = take_signals();
   node::KernelLinks links;
-  agent::Agent agent(path, overrides, std::move(loaded), links, *log);
-  agent.start();
+  const UniqueFd quit(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  agent::Agent agent(path, overrides, std::move(loaded), links, *log, [&quit] { eventfd_write(quit.get(), 1); });
+  if (const auto started = agent.start(); !started) {
+    log->error(started.error());
+    return kCannotStart;
+  }
   std::printf("culvert-agent " CULVERT_VERSION " ready: %s\n", agent.summary().c_str());
   std::fflush(stdout);
-  const int signal = loop(agent, signals.get());
-  log->info(std::string("ending on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
-            "; interfaces, attachments and certificates stay");
+  const int signal = loop(agent, signals.get(), quit.get());
+  if (signal == 0) {
+    log->info("ending as asked: the data plane drains");
+    agent.drain();
+  } else {
+    log->info(std::string("ending on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
+              "; interfaces, attachments and certificates stay");
+  }
   agent.stop();
   return 0;
 }

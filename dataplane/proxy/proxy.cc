@@ -187,8 +187,13 @@ InterfaceId Proxy::attachment_of(const IpAddress& address) const {
 
 void Proxy::install(std::shared_ptr<const snapshot::Mesh> mesh, Instant now) {
   if (!mesh) return;
-  const bool changed = mesh->policy_generation() != impl_->mesh->policy_generation() ||
-                       mesh->workload_generation() != impl_->mesh->workload_generation();
+  // What a decision depends on: policies, and the records of this core's pods. The rest of the mesh may change as often
+  // as it likes.
+  bool changed = mesh->policy_generation() != impl_->mesh->policy_generation();
+  for (auto pod = impl_->pods.begin(); !changed && pod != impl_->pods.end(); ++pod) {
+    changed = mesh->local_workload(pod->second.name_space, pod->second.name, impl_->setup.node) !=
+              impl_->record_of(pod->second);
+  }
   impl_->mesh = std::move(mesh);
   // One whole round from here on; a round under way is not started over, so that a busy control plane starves nobody.
   if (changed) impl_->recheck_left = impl_->sessions.slots();

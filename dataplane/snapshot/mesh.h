@@ -30,9 +30,8 @@ class Mesh {
  public:
   // Counts publications, from 1; 0 is the empty mesh of a node that knows nothing yet.
   uint64_t version() const { return version_; }
-  // Increase when a policy, or a workload record, changed: what has to be decided again after a publication.
+  // Increases when a policy changed: then what was decided has to be decided again.
   uint64_t policy_generation() const { return policy_generation_; }
-  uint64_t workload_generation() const { return workload_generation_; }
 
   size_t workload_count() const { return workload_count_; }
   size_t service_count() const { return service_count_; }
@@ -128,7 +127,7 @@ class Mesh {
   const Service* cidr_service_at(std::string_view network, const IpAddress& address,
                                  std::optional<std::string_view> client_namespace) const;
 
-  uint64_t version_ = 0, policy_generation_ = 0, workload_generation_ = 0;
+  uint64_t version_ = 0, policy_generation_ = 0;
   size_t workload_count_ = 0, service_count_ = 0, policy_count_ = 0;
   ShardTable<Workload> workloads_;
   ShardTable<AddressSlot> by_address_;

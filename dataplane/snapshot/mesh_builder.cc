@@ -458,7 +458,6 @@ std::shared_ptr<const Mesh> MeshBuilder::publish() {
   auto mesh = std::make_shared<Mesh>();
   mesh->version_ = i.last->version_ + 1;
   mesh->policy_generation_ = i.last->policy_generation_ + (i.policies_changed ? 1 : 0);
-  mesh->workload_generation_ = i.last->workload_generation_ + (i.workloads_changed ? 1 : 0);
   mesh->workload_count_ = i.workloads.size();
   mesh->service_count_ = i.services.size();
   mesh->policy_count_ = i.policies.size();

@@ -27,6 +27,22 @@ def _quoted(values):
     return "[" + ", ".join(f'"{value}"' for value in values) + "]"
 
 
+def _control_plane(plan, node):
+    """Where mesh and certificates come from."""
+    if not plan.istiod:
+        return f"mesh:\n  file: {plan.mesh_file}\nca:\n  dir: {plan.ca_dir}\n"
+    return f"""\
+istiod:
+  address: https://{p.ISTIOD_ADDRESS}:{p.ISTIOD_PORT}
+  server_name: {plan.istiod_host}
+  root: {plan.istiod_dir}/root-cert.pem
+  token: {plan.istiod_dir}/istio-token
+  pod_name: ztunnel-{node}
+  pod_namespace: istio-system
+  instance_ip: {p.control_address(node)}
+"""
+
+
 def culvert_yaml(plan, node):
     routes = "\n".join(f'  - {{to: "{prefix}", port: uplink0}}' for prefix in p.ON_LINK)
     attachments = "\n".join(
@@ -62,11 +78,7 @@ routes:
 {routes}
 attachments:
 {attachments}
-mesh:
-  file: {plan.mesh_file}
-ca:
-  dir: {plan.ca_dir}
-log:
+{_control_plane(plan, node)}log:
   level: info
 """
     return text

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from labkit import configs, lab_state, supervisor, system, wire
+from labkit import configs, control_plane, lab_state, supervisor, system, wire
 from labkit import plan as p
 from labkit.system import LabError, run
 
@@ -36,7 +36,10 @@ class Lab:
         """Builds and starts everything; returns when every pod answers. On failure nothing is left, and the LabError
         says what was wrong."""
         plan = self.plan
-        system.check_machine([plan.program(name) for name in ("culvert-dataplane", "culvert-agent", "culvertctl")])
+        control_plane.check(plan)
+        names = ["culvert-dataplane", "culvert-agent", "culvertctl"]
+        names += ["culvert-fake-istiod"] if plan.istiod == "fake" else []
+        system.check_machine([plan.program(name) for name in names])
         try:
             with system.lab_lock():
                 if lab_state.exists(plan.name):
@@ -62,8 +65,10 @@ class Lab:
         for place in plan.places:
             system.add_netns(plan.netns(place))
         wire.build(plan)
+        control_plane.build(plan)
         self._write_files()
-        run(plan.program("culvertctl"), "ca", "init", plan.ca_dir)
+        if not plan.istiod:
+            run(plan.program("culvertctl"), "ca", "init", plan.ca_dir)
 
     def _write_files(self):
         plan = self.plan
@@ -71,6 +76,7 @@ class Lab:
             shutil.copyfile(plan.mesh, plan.mesh_file)
         else:
             plan.mesh_file.write_text(configs.mesh_yaml(), encoding="utf-8")
+        control_plane.write_files(plan)
         for node in p.NODES:
             plan.node_dir(node).mkdir()
             text = configs.culvert_yaml(plan, node)
@@ -137,7 +143,8 @@ class Lab:
             return f"{node}: {error}"
         valid = {row["identity"] for row in status.get("certificates", []) if row.get("state", "").lower() == "valid"}
         wanted = {pod.identity for pod in p.PODS.values() if pod.node == node}
-        if not self.plan.mesh and not wanted <= valid:
+        ours = not self.plan.mesh and self.plan.istiod in ("", "fake")
+        if ours and not wanted <= valid:
             return f"{node} has no certificate for {', '.join(sorted(wanted - valid))}"
         return None
 
@@ -221,6 +228,8 @@ class Lab:
         """The last lines of every log, for whoever has to find out why a lab does not come up."""
         parts = []
         logs = [(f"{node} {name}", self.log_file(node, name)) for node in p.NODES for name in supervisor.PROGRAMS]
+        if self.plan.istiod:
+            logs.append((p.ISTIOD, self.plan.istiod_dir / f"{p.ISTIOD}.log"))
         for label, path in [*logs, ("supervisor", self.plan.state / "supervisor.log")]:
             with contextlib.suppress(OSError):
                 lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
@@ -233,7 +242,7 @@ class Lab:
         plan = self.plan
         nodes = [{"name": node, "netns": plan.netns(node),
                   "pids": {name: programs[node][name]["pid"] for name in supervisor.PROGRAMS},
-                  "config": str(plan.config(node)), "admin": None, "control_socket": str(plan.control_socket(node)),
+                  "config": str(plan.config(node)), "admin": p.ADMIN, "control_socket": str(plan.control_socket(node)),
                   "trust_bundle": str(self.trust_bundle)} for node in p.NODES]
         pods = [{"name": pod.name, "node": pod.node, "netns": plan.netns(pod.name), "addresses": list(pod.addresses),
                  "identity": pod.identity} for pod in p.PODS.values()]
@@ -242,7 +251,7 @@ class Lab:
 
     @property
     def trust_bundle(self):
-        return self.plan.ca_dir / "root-cert.pem"
+        return (self.plan.istiod_dir if self.plan.istiod else self.plan.ca_dir) / control_plane.ROOT
 
 
 def _is_already_up(error):

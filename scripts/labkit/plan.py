@@ -30,12 +30,19 @@ SERVICE_PORT = 80
 SERVICE_TARGET_PORT = 8080
 SERVICE_PODS = ("n1-p2", "n2-p1", "n2-p2")
 
+# The control plane's network: a bridge of its own, which nothing of the pods' traffic passes.
+ISTIOD = "istiod"
+ISTIOD_ADDRESS = "192.0.2.1"
+ISTIOD_PORT = 15012
+ISTIOD_NAME = "istiod.istio-system.svc"
+
 OUTSIDE_ADDRESSES = ("10.9.0.1/8", "fd09::1/8")
 # Everything lies on one link: the pods' prefixes are answered for by their node (proxy ARP and ND).
 ON_LINK = ("10.0.0.0/8", "fd00::/8")
 MTU = 1500
 
 BRIDGE = "br0"
+ADMIN = "127.0.0.1:15000"  # in the node's namespace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +68,11 @@ def _pods():
 PODS = {pod.name: pod for pod in _pods()}
 
 
+def control_address(node):
+    """The node's own address on the control plane's network."""
+    return f"192.0.2.1{NODES.index(node) + 1}"
+
+
 def node_addresses(node):
     """The node's own addresses on the wire, with the link's prefix."""
     number = NODES.index(node) + 1
@@ -76,6 +88,10 @@ class Plan:
     huge_pages: bool = True
     mesh: str = ""        # a mesh file of the user's; empty: the generated one
     config_dir: str = ""  # folder with NODE.yaml files whose sections replace generated ones
+    istiod: str = ""      # "fake", or ADDR:PORT of one that this machine reaches; empty: mesh and CA are files
+    istiod_script: str = ""  # further lines of the fake one's script
+    istiod_root: str = ""  # root certificate and token for that one
+    token: str = ""
 
     @property
     def state(self):
@@ -91,7 +107,7 @@ class Plan:
     def places(self):
         """Every namespace of the lab. The wire and the host on it exist only where the uplinks meet in the kernel."""
         wire = () if self.uplink == "memif" else ("wire", "outside")
-        return wire + NODES + tuple(PODS)
+        return wire + NODES + tuple(PODS) + ((ISTIOD,) if self.istiod else ())
 
     def program(self, name):
         return f"{self.bin}/{name}"
@@ -104,6 +120,20 @@ class Plan:
 
     def control_socket(self, node):
         return self.node_dir(node) / "control.sock"
+
+    @property
+    def istiod_dir(self):
+        return self.state / ISTIOD
+
+    @property
+    def istiod_steps(self):
+        """A pipe: each line is a step that the fake istiod does at once."""
+        return self.istiod_dir / "steps"
+
+    @property
+    def istiod_host(self):
+        """The name that istiod's certificate bears."""
+        return ISTIOD_NAME if self.istiod == "fake" else self.istiod.rsplit(":", 1)[0].strip("[]")
 
     @property
     def mesh_file(self):

@@ -1,6 +1,7 @@
 """Keeps the programs of a lab running: one process per lab.
 
-Each node's culvert-dataplane and culvert-agent run in the node's namespace. One that ends is started again: at once
+Each node's culvert-dataplane and culvert-agent run in the node's namespace, and what stands in istiod's place, if the
+lab has one, beside them. One that ends is started again: at once
 when it had run for a while, otherwise after a pause that doubles up to PAUSE_MAX. Their output goes to one log file
 each, bounded by rotation. If the supervisor itself is killed, the kernel ends its programs.
 
@@ -24,7 +25,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from labkit import lab_state, system, wire  # noqa: E402  (the path has to be set first)
+from labkit import control_plane, lab_state, system, wire  # noqa: E402  (the path has to be set first)
 from labkit import plan as p  # noqa: E402
 
 PROGRAMS = ("dataplane", "agent")
@@ -67,15 +68,16 @@ class Log:
 
 
 class Program:
-    """One program of one node, kept running."""
+    """One program, kept running; its output goes to `folder`/`name`.log, its input comes from the pipe `steps`."""
 
-    def __init__(self, plan, node, name, own_log):
-        self.label = f"{node} {name}"
-        self._command = system.inside_command(
-            plan.netns_path(node), [plan.program(f"culvert-{name}"), "--config", str(plan.config(node))])
-        self._folder = plan.node_dir(node)
+    def __init__(self, label, command, folder, name, own_log, steps=None):
+        self.label = label
+        self._command = command
+        self._folder = folder
         self._log = Log(self._folder / f"{name}.log")
         self._own_log = own_log
+        # Opened for both, so that it neither waits for a writer nor ends with one.
+        self._input = os.open(steps, os.O_RDWR | os.O_CLOEXEC) if steps else subprocess.DEVNULL
         self._process = None
         self._started = 0.0
         self._held_until = 0.0
@@ -104,7 +106,7 @@ class Program:
         os.set_blocking(read_end, False)
         self._started = time.monotonic()
         try:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=write_end,
+            self._process = subprocess.Popen(self._command, stdin=self._input, stdout=write_end,
                                              stderr=write_end, cwd=self._folder, start_new_session=True,
                                              preexec_fn=_die_with_supervisor)
         finally:
@@ -157,9 +159,19 @@ class Supervisor:
     def __init__(self, plan):
         self._plan = plan
         self._log = Log(plan.state / "supervisor.log")
-        self._programs = {node: {name: Program(plan, node, name, self._log) for name in PROGRAMS} for node in p.NODES}
+        self._programs = {node: {name: self._program(node, name) for name in PROGRAMS} for node in p.NODES}
+        if plan.istiod:
+            self._programs[p.ISTIOD] = {
+                p.ISTIOD: Program(p.ISTIOD, control_plane.command(plan), plan.istiod_dir, p.ISTIOD, self._log,
+                                  plan.istiod_steps if plan.istiod == "fake" else None)}
         self._keeper = wire.Keeper(wire.late_ports(plan))
         self._stop = asyncio.Event()
+
+    def _program(self, node, name):
+        plan = self._plan
+        command = system.inside_command(
+            plan.netns_path(node), [plan.program(f"culvert-{name}"), "--config", str(plan.config(node))])
+        return Program(f"{node} {name}", command, plan.node_dir(node), name, self._log)
 
     def _all(self):
         return [program for programs in self._programs.values() for program in programs.values()]

@@ -116,6 +116,28 @@ class Bed:
             process.kill()
             process.communicate()
 
+    # The control plane
+
+    def istiod(self, step):
+        """Has the fake istiod do a step of its script now, as a map."""
+        with open(self.plan.istiod_steps, "w", encoding="utf-8") as steps:
+            steps.write(json.dumps(step) + "\n")
+
+    def istiod_events(self, event):
+        """What the fake istiod saw or did, of one kind, oldest first."""
+        found = []
+        with open(self.plan.istiod_dir / f"{p.ISTIOD}.log", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+        return [one for one in found if one.get("event") == event]
+
+    def http(self, node, port, path, method="GET"):
+        """(status, body) of one of the faces of a node's agent."""
+        done = self.run(node, "curl", "-s", "-X", method, "-w", "\n%{http_code}", f"http://127.0.0.1:{port}{path}")
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status or 0), body
+
     # What the nodes say
 
     def pid(self, node, program="dataplane"):
@@ -275,6 +297,36 @@ def echo(stream, _peer):
     """A server that gives back what it gets, to the clean end."""
     while piece := stream.recv(CHUNK):
         stream.sendall(piece)
+
+
+class Load:
+    """A connection that sends and checks its own echo until it is stopped."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._stop = threading.Event()
+        self.bytes = 0
+        self.failure = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            for piece in pattern(1 << 40):
+                if self._stop.is_set():
+                    return
+                piece = piece[:256 << 10]
+                self._stream.sendall(piece)
+                if receive_exactly(self._stream, len(piece)) != piece:
+                    raise AssertionError("other bytes came back")
+                self.bytes += len(piece)
+        except Exception as error:
+            self.failure = error
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join(10)
+        self._stream.close()
 
 
 def close_with_reset(stream):

@@ -2,7 +2,6 @@
 """Either process of a node can be killed: what must go on goes on, what is lost comes back within seconds."""
 
 import json
-import threading
 import time
 import unittest
 
@@ -18,36 +17,6 @@ def setUpModule():
 
 def tearDownModule():
     BED.down()
-
-
-class Load:
-    """A connection that sends and checks its own echo until it is stopped."""
-
-    def __init__(self, stream):
-        self._stream = stream
-        self._stop = threading.Event()
-        self.bytes = 0
-        self.failure = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        try:
-            for piece in b.pattern(1 << 40):
-                if self._stop.is_set():
-                    return
-                piece = piece[:256 << 10]
-                self._stream.sendall(piece)
-                if b.receive_exactly(self._stream, len(piece)) != piece:
-                    raise AssertionError("other bytes came back")
-                self.bytes += len(piece)
-        except Exception as error:
-            self.failure = error
-
-    def stop(self):
-        self._stop.set()
-        self._thread.join(10)
-        self._stream.close()
 
 
 def _echo_while_it_speaks(stream, peer):
@@ -78,7 +47,7 @@ class Restarts(unittest.TestCase):
 
     def test_a_killed_agent_that_stays_down_for_ten_seconds_is_not_missed(self):
         pids = {node: (BED.pid(node, "agent"), BED.pid(node)) for node in b.p.NODES}
-        loads = [Load(BED.connect("n1-p1", "10.2.0.11", 7401, 20)), Load(BED.connect("n2-p2", "fd01::12", 7401, 20))]
+        loads = [b.Load(BED.connect("n1-p1", "10.2.0.11", 7401, 20)), b.Load(BED.connect("n2-p2", "fd01::12", 7401, 20))]
         for node in b.p.NODES:
             self.assertEqual(BED.lab.kill(node, "agent", hold=10), pids[node][0])
         killed = time.monotonic()

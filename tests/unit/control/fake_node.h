@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
@@ -66,10 +67,19 @@ class FakeNode final : public NodeFace {
     const std::lock_guard lock(mutex);
     mesh = std::move(published);
     ++meshes;
+    if (on_mesh) on_mesh(*mesh);
   }
   void publish(std::shared_ptr<const worker::CredentialMap> published) override {
     const std::lock_guard lock(mutex);
     credentials = std::move(published);
+  }
+  void publish(std::shared_ptr<const identity::CrlSet> published) override {
+    const std::lock_guard lock(mutex);
+    crls = std::move(published);
+  }
+  void drain(Duration deadline) override {
+    const std::lock_guard lock(mutex);
+    drains.push_back(deadline);
   }
   uint32_t workers() const override { return 2; }
   uint64_t value(uint32_t worker, Counter counter) const override {
@@ -100,6 +110,11 @@ class FakeNode final : public NodeFace {
     const std::lock_guard lock(mutex);
     return port_rows;
   }
+  worker::TrafficReport traffic(Duration) override {
+    const std::lock_guard lock(mutex);
+    return traffic_report;
+  }
+  uint64_t log_lines_lost() const override { return lines_lost; }
   size_t take_log_lines(std::vector<std::string>& out, size_t max) override {
     const std::lock_guard lock(mutex);
     size_t taken = 0;
@@ -118,12 +133,17 @@ class FakeNode final : public NodeFace {
   std::vector<std::string> calls;
   std::shared_ptr<const snapshot::Mesh> mesh;
   uint64_t meshes = 0;
+  std::function<void(const snapshot::Mesh&)> on_mesh;  // called with the mutex held; set before the server starts
   std::shared_ptr<const worker::CredentialMap> credentials;
+  std::shared_ptr<const identity::CrlSet> crls;
+  std::vector<Duration> drains;
   std::vector<Duration> silence = {0s, 0s};
   std::vector<worker::SessionRow> session_rows;
   std::vector<worker::TunnelRow> tunnel_rows;
   std::vector<worker::PortRow> port_rows;
   std::vector<std::string> log_lines;
+  worker::TrafficReport traffic_report;
+  std::atomic<uint64_t> lines_lost{0};
 };
 
 // A queue of a TAP that vanishes with it. Needs CAP_NET_ADMIN, as every test that opens one says.

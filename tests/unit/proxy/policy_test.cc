@@ -185,6 +185,21 @@ TEST_F(PolicyThroughTunnels, AChangeOfTheWorkloadsOwnListEndsStreamsToo) {
   EXPECT_TRUE(world.run_until([&] { return c.got_reset && server.accepted(0).got_reset; }, 1s));
 }
 
+TEST_F(PolicyThroughTunnels, ChangesOfOtherWorkloadsDecideNothingAgain) {
+  Conn& c = client.connect(at("10.0.2.1:80"));
+  c.send(10);
+  ASSERT_TRUE(world.run_until([&] { return server.accepted_count() == 1; }, 1s));
+  const uint64_t before = n2.count(Counter::kProxyPolicyRechecked);
+  for (uint32_t i = 1; i <= 50; ++i) {
+    snapshot::Workload other = pod("other", {"10.0.9.1"});
+    other.capacity = i;
+    world.mesh.upsert(other);
+    world.publish();
+    world.run_until([] { return false; }, 2ms);
+  }
+  EXPECT_EQ(n2.count(Counter::kProxyPolicyRechecked), before);
+}
+
 TEST_F(PolicyThroughTunnels, ManyLiveStreamsAreDecidedAgainOverSeveralTurns) {
   for (int i = 0; i < 600; ++i) client.connect(at(i % 2 ? "10.0.2.1:80" : "10.0.2.1:81")).send(1);
   ASSERT_TRUE(world.run_until([&] { return n2.count(Counter::kProxyByteToPod) == 600; }, 5s));

@@ -10,6 +10,8 @@
 #include <thread>
 
 #include "ca/ca.h"
+#include "identity/revocation.h"
+#include "tests/testkit/test_ca.h"
 #include "tests/unit/controlagent/node/temporary_namespace.h"
 #include "tests/unit/controlagent/southbound/data_plane.h"
 
@@ -42,7 +44,8 @@ class AgentTest : public testing::Test {
     text +=
         "control: {socket: " + (folder_ / "control.sock") + ", descriptors: " + (folder_ / "descriptors.sock") + "}\n";
     text += "admin: {listen: \"\", metrics: \"\", readiness: \"\"}\n";
-    text += "mesh: {file: " + (folder_ / "mesh.yaml") + "}\nca: {dir: " + (folder_ / "ca") + "}\n" + more;
+    text += "mesh: {file: " + (folder_ / "mesh.yaml") + "}\nca: {dir: " + (folder_ / "ca") +
+            (set_crl_.empty() ? "" : ", crl: " + set_crl_) + "}\n" + more;
     text += "attachments:\n";
     int n = 10;
     for (const std::string& id : ids) {
@@ -76,6 +79,7 @@ class AgentTest : public testing::Test {
     });
   }
 
+  std::string set_crl_;  // ca.crl
   control::TemporaryFolder folder_;
   node::TemporaryNamespace pod_;
   node::KernelLinks links_;
@@ -138,6 +142,30 @@ TEST_F(AgentTest, NamesChangesThatNeedARestart) {
   write_config({"n1-p1"}, "log: {level: debug}\n");
   EXPECT_TRUE(eventually([&] { return log_.count("changes that need a restart: log.level") == 1; }))
       << testing::PrintToString(log_.lines());
+}
+
+TEST_F(AgentTest, RevocationListsFollowTheirFileAndABadOneKeepsTheOnesBefore) {
+  const testkit::TestCa ca;
+  const auto revoked = [this] {
+    return data_plane_.with(
+        [](const control::FakeNode& n) { return n.crls == nullptr ? size_t{0} : n.crls->entries(); });
+  };
+  replace("crl.pem", ca.crl_pem({.serials = {"7"}}));
+  set_crl_ = "crl.pem";
+  write_config({"n1-p1"});
+  start();
+  ASSERT_TRUE(eventually([&] { return revoked() == 1; })) << testing::PrintToString(log_.lines());
+  replace("crl.pem", ca.crl_pem({.serials = {"7", "8"}}));
+  ASSERT_TRUE(eventually([&] { return revoked() == 2; })) << "read two quiet seconds later";
+  replace("crl.pem", "-----BEGIN X509 CRL-----\nbm90aGluZw==\n-----END X509 CRL-----\n");
+  ASSERT_TRUE(eventually([&] { return log_.count("the revocation lists are not used, those before stay") == 1; }));
+  EXPECT_EQ(revoked(), 2u);
+  std::filesystem::remove(folder_ / "crl.pem");
+  ASSERT_TRUE(eventually([&] { return log_.count("crl.pem: cannot be read; the revocation lists stay") == 1; }));
+  data_plane_.end();
+  replace("crl.pem", ca.crl_pem({.serials = {"9"}}));
+  data_plane_.start();
+  EXPECT_TRUE(eventually([&] { return revoked() == 1; })) << "a data plane that restarted is told again";
 }
 
 TEST_F(AgentTest, SaysWhatIsWrongWithItsCaAndUsesItOnceItIsRight) {

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "control/server.h"
-#include "log/log.h"
+#include "log/agent_log.h"
 #include "tests/unit/control/fake_node.h"
 
 namespace culvert {
@@ -26,8 +26,16 @@ class RealClock final : public worker::Clock {
   UnixTime calendar() override { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
 };
 
-class RememberingLog final : public log::Log {
+class RememberingLog final : public log::AgentLog {
  public:
+  void set_filter(const log::Filter& filter) override {
+    const std::lock_guard lock(mutex_);
+    filter_ = filter;
+  }
+  log::Filter filter() const override {
+    const std::lock_guard lock(mutex_);
+    return filter_;
+  }
   void write(log::Level, std::string_view line) override {
     const std::lock_guard lock(mutex_);
     lines_.emplace_back(line);
@@ -45,6 +53,7 @@ class RememberingLog final : public log::Log {
  private:
   mutable std::mutex mutex_;
   std::vector<std::string> lines_;
+  log::Filter filter_;
 };
 
 // A data plane that can be taken away and come back with nothing in its memory.
