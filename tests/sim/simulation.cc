@@ -107,6 +107,7 @@ class Simulation {
   void watch_drains(Instant now);
   void judge();
   void check_ownership();
+  void check_traffic_series();
   size_t pod_index(const std::string& name) const;
   bool pools_empty() const;
   std::string pools_text() const;
@@ -644,6 +645,55 @@ std::string Simulation::pools_text() const {
   return text;
 }
 
+// Both reporters counted every byte that an application got, and those that got lost on the way at most where they had
+// passed already; what was opened is closed.
+void Simulation::check_traffic_series() {
+  struct Sum {
+    uint64_t received = 0, sent = 0, opened = 0, closed = 0;
+  };
+  std::array<Sum, 2> sums;
+  for (const NodeState& node : nodes_) {
+    for (uint32_t w = 0; w < node.node->workers(); ++w) {
+      std::vector<TrafficSample> samples;
+      node.node->worker(w).sample_traffic(0, UINT32_MAX, samples);
+      for (const TrafficSample& sample : samples) {
+        Sum& sum = sums[static_cast<size_t>(sample.key->labels().reporter)];
+        sum.received += sample.received_bytes;
+        sum.sent += sample.sent_bytes;
+        sum.opened += sample.opened;
+        for (const uint64_t closed : sample.closed) sum.closed += closed;
+      }
+    }
+  }
+  uint64_t up = 0;
+  uint64_t down = 0;
+  for (const Flow& flow : traffic_.flows()) {
+    up += flow.server.read;
+    down += flow.client.read;
+  }
+  const auto& [source, destination] = sums;
+  const bool whole = result_.flows_failed == 0;
+  const std::string numbers = ": up " + std::to_string(source.received) + " then " +
+                              std::to_string(destination.received) + " of " + std::to_string(up) + " delivered, down " +
+                              std::to_string(destination.sent) + " then " + std::to_string(source.sent) + " of " +
+                              std::to_string(down);
+  if (source.received < destination.received || destination.received < up || destination.sent < source.sent ||
+      source.sent < down) {
+    violation("a reporter counted less than went past it" + numbers);
+  }
+  if (whole &&
+      (source.received != up || destination.received != up || source.sent != down || destination.sent != down)) {
+    violation("nothing was lost, and bytes of the traffic series are not the bytes delivered" + numbers);
+  }
+  if (whole && (source.opened != result_.flows || destination.opened != result_.flows)) {
+    violation("flows and opened connections differ: " + std::to_string(result_.flows) + ", source " +
+              std::to_string(source.opened) + ", destination " + std::to_string(destination.opened));
+  }
+  if (pools_empty() && (source.opened != source.closed || destination.opened != destination.closed)) {
+    violation("connections of traffic series are open after everything ended");
+  }
+}
+
 void Simulation::judge() {
   if (!result_.violations.empty()) return;
   for (size_t i = 0; i < traffic_.flows().size(); ++i) {
@@ -681,6 +731,7 @@ void Simulation::judge() {
                 (client == Ending::kError ? flow.client.error : flow.server.error) + ")");
     }
   }
+  check_traffic_series();
   if (!pools_empty()) violation("buffers are still held after everything ended:" + pools_text());
 }
 
