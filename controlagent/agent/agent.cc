@@ -147,8 +147,9 @@ Result<void, std::string> Agent::start() {
                              .node = config.node.name};
   if (has_xds(config)) {
     if (config.istiod.on_demand) {
-      return std::string("istiod.on_demand (XDS_ON_DEMAND) is not built yet, since the data plane does not wait for "
-                         "answers: leave it out, and the whole mesh is followed");
+      return std::string(
+          "istiod.on_demand (XDS_ON_DEMAND) is not built yet, since the data plane does not wait for "
+          "answers: leave it out, and the whole mesh is followed");
     }
     auto client = xds::Client::make(xds_options(config, environment_), mesh_, xds_log_);
     if (!client) return client.error();

@@ -47,7 +47,8 @@ class Restarts(unittest.TestCase):
 
     def test_a_killed_agent_that_stays_down_for_ten_seconds_is_not_missed(self):
         pids = {node: (BED.pid(node, "agent"), BED.pid(node)) for node in b.p.NODES}
-        loads = [b.Load(BED.connect("n1-p1", "10.2.0.11", 7401, 20)), b.Load(BED.connect("n2-p2", "fd01::12", 7401, 20))]
+        loads = [b.Load(BED.connect("n1-p1", "10.2.0.11", 7401, 20)),
+                 b.Load(BED.connect("n2-p2", "fd01::12", 7401, 20))]
         for node in b.p.NODES:
             self.assertEqual(BED.lab.kill(node, "agent", hold=10), pids[node][0])
         killed = time.monotonic()

@@ -202,9 +202,8 @@ TEST(BadConfiguration, NamesTheFlagOrVariableThatIsWrong) {
   EXPECT_EQ(loaded.error()[0],
             "environment NODE_NAME: node.name: 1 to 253 letters, digits, `.`, `-`, `_` is accepted, not `n 1`");
   EXPECT_EQ(loaded.error()[1], "flag --set workers.count: workers.count: 1 to 64 is accepted, not `many`");
-  EXPECT_EQ(
-      loaded.error()[2].substr(0, 80),
-      std::string("flag --set workers.cout: no such key; accepted: admin.listen, admin.metrics, admin.readiness").substr(0, 80));
+  EXPECT_EQ(loaded.error()[2].substr(0, 76),
+            "flag --set workers.cout: no such key; accepted: admin.listen, admin.metrics,");
 }
 
 TEST(BadConfiguration, SaysWhenTheFileCannotBeRead) {
