@@ -9,8 +9,8 @@ constexpr char kUsage[] =
     "       POST /logging?level=TARGET=LEVEL     of one target; TARGET:LEVEL is the same\n"
     "       POST /logging?level=debug,access=off several, with commas between\n"
     "       POST /logging?reset                  back to the levels of the start; with level=, that is applied then\n"
-    "LEVEL is off, error, warn, info, debug or trace. Targets: access (the access log), dns, xds, ca, admin, agent,\n"
-    "dataplane (the agent's side of it) and culvert (the data plane's lines about itself).\n";
+    "LEVEL is off, error, warn, info, debug or trace. Targets: access (the access log), culvert (the data plane about\n"
+    "itself), and the agent's parts: agent, admin, ca, mesh, southbound and xds.\n";
 
 }  // namespace
 

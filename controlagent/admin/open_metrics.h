@@ -11,18 +11,14 @@
 #include <vector>
 
 #include "admin/http_server.h"
+#include "southbound/sight.h"
 
 namespace culvert::admin {
 
 // In the order they are written. An empty value is shown as "unknown", as ztunnel does.
 using Labels = std::vector<std::pair<std::string_view, std::string_view>>;
 
-// Bounds of buckets ascending, without +Inf; `counts` has one more than `bounds`.
-struct Histogram {
-  std::vector<double> bounds;
-  std::vector<uint64_t> counts;
-  double sum = 0;
-};
+using southbound::Histogram;
 
 class OpenMetricsWriter {
  public:

@@ -81,11 +81,20 @@ Instant LinkKeeper::turn(const SessionPtr& session, Instant now) {
     for (auto& [name, link] : by_name_) give(link);
     reconcile(*session);
   }
-  uint64_t up = 0;
-  for (const auto& [name, link] : by_name_) up += link.up && !is_port(name);
-  attached_ = up;
+  count_pods();
   const bool at_rest = by_name_.empty() && (session == nullptr || told_);
   return at_rest ? kNever : monotonic_now() + options_.look_every;
+}
+
+void LinkKeeper::count_pods() {
+  std::set<std::string> up;
+  for (const auto& [name, link] : by_name_) {
+    if (link.up && !is_port(name)) up.insert(name);
+  }
+  for (const std::string& name : up) pods_started_ += pods_up_.contains(name) ? 0 : 1;
+  for (const std::string& name : pods_up_) pods_stopped_ += up.contains(name) ? 0 : 1;
+  attached_ = up.size();
+  pods_up_ = std::move(up);
 }
 
 void LinkKeeper::take_inbox() {

@@ -29,6 +29,9 @@ class LinkKeeper final : public Keeper {
   // what was done since, so its own word is not taken.
   void on_event();
   uint64_t attached() const { return attached_; }
+  // Pods whose attachment came up, and ended; one that is down for less than a turn does not count.
+  uint64_t pods_started() const { return pods_started_; }
+  uint64_t pods_stopped() const { return pods_stopped_; }
 
  protected:
   Instant turn(const SessionPtr& session, Instant now) override;
@@ -48,6 +51,7 @@ class LinkKeeper final : public Keeper {
   };
 
   void take_inbox();
+  void count_pods();
   void join(const Session& session);
   void check_states(const Session& session);
   void look_at(Link& link);
@@ -79,7 +83,8 @@ class LinkKeeper final : public Keeper {
   std::optional<std::string> told_;  // the set of the last successful Reconcile, serialised; none: tell it again
   Instant call_at_{};                // no call before, after one that failed
   BackOff call_back_off_{2s};
-  std::atomic<uint64_t> attached_{0};
+  std::set<std::string> pods_up_;  // as of the last turn
+  std::atomic<uint64_t> attached_{0}, pods_started_{0}, pods_stopped_{0};
 };
 
 }  // namespace culvert::southbound

@@ -1,5 +1,7 @@
 #include "southbound/mesh_keeper.h"
 
+#include <array>
+
 #include "southbound/convert.h"
 
 namespace culvert::southbound {
@@ -17,6 +19,9 @@ constexpr Duration kTellEvery = 1s;
 
 // A mesh whose every record is refused is one mistake, not a thousand lines.
 constexpr int kRejectionsLogged = 20;
+
+// From a single change on an idle node to a first sync of the largest mesh.
+constexpr std::array kPushBounds = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0};
 
 // Collects records and sends them chunk by chunk.
 class Chunks {
@@ -82,6 +87,17 @@ bool send(MeshStream& stream, const reconcile::MeshDelta& delta, const std::stri
 
 }  // namespace
 
+MeshKeeper::MeshKeeper(reconcile::MeshStore& mesh, Duration retry_max, log::Log& log)
+    : mesh_(mesh), feed_(mesh), log_(log), back_off_(retry_max) {
+  push_seconds_.bounds = {kPushBounds.begin(), kPushBounds.end()};
+  push_seconds_.counts.resize(kPushBounds.size() + 1);
+}
+
+Histogram MeshKeeper::push_seconds() const {
+  const std::lock_guard lock(push_mutex_);
+  return push_seconds_;
+}
+
 Instant MeshKeeper::turn(const SessionPtr& session, Instant now) {
   if (session == nullptr || session->number != session_number_) {
     stream_.reset();
@@ -100,6 +116,8 @@ Instant MeshKeeper::turn(const SessionPtr& session, Instant now) {
   next_push_ = now + kBetweenPushes;
   if (push(*session, delta, full)) {
     synced_ = true;
+    const std::lock_guard lock(push_mutex_);
+    push_seconds_.add(std::chrono::duration<double>(monotonic_now() - now).count());
     back_off_.reset();
     last_failure_.clear();
     return next_push_;  // there may be changes already

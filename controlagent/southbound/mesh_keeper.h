@@ -12,17 +12,19 @@
 #include "reconcile/mesh_store.h"
 #include "southbound/keeper.h"
 #include "southbound/mesh_stream.h"
+#include "southbound/sight.h"
 
 namespace culvert::southbound {
 
 class MeshKeeper final : public Keeper {
  public:
   // `mesh` outlives it. Whoever changes the mesh calls wake().
-  MeshKeeper(reconcile::MeshStore& mesh, Duration retry_max, log::Log& log)
-      : mesh_(mesh), feed_(mesh), log_(log), back_off_(retry_max) {}
+  MeshKeeper(reconcile::MeshStore& mesh, Duration retry_max, log::Log& log);
 
   uint64_t transactions() const { return transactions_; }
   uint64_t records() const { return records_; }
+  // Seconds from taking changes up to the acknowledgement that they are in force.
+  Histogram push_seconds() const;
 
  protected:
   Instant turn(const SessionPtr& session, Instant now) override;
@@ -50,6 +52,8 @@ class MeshKeeper final : public Keeper {
   api::MeshAck untold_ack_;
   Instant last_told_{};
   std::atomic<uint64_t> transactions_{0}, records_{0};
+  mutable std::mutex push_mutex_;
+  Histogram push_seconds_;
 };
 
 }  // namespace culvert::southbound

@@ -22,6 +22,20 @@ inline constexpr char kAway[] = "the data plane is not connected";
 using Millis = std::chrono::milliseconds;
 using WallTime = std::chrono::sys_time<Millis>;
 
+// Counts by size: `bounds` ascending, without +Inf; `counts` has one more.
+struct Histogram {
+  std::vector<double> bounds;
+  std::vector<uint64_t> counts;
+  double sum = 0;
+
+  void add(double value) {
+    size_t at = 0;
+    while (at < bounds.size() && value > bounds[at]) ++at;
+    ++counts[at];
+    sum += value;
+  }
+};
+
 struct WorkerStatus {
   Millis silent{};   // since its last heartbeat
   std::string poll;  // how it idles

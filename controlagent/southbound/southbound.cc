@@ -2,8 +2,11 @@
 
 #include "southbound/certificate_keeper.h"
 #include "southbound/connection.h"
+#include "southbound/crl_keeper.h"
 #include "southbound/link_keeper.h"
+#include "southbound/log_keeper.h"
 #include "southbound/mesh_keeper.h"
+#include "southbound/session_sight.h"
 
 namespace culvert::southbound {
 
@@ -14,6 +17,8 @@ struct Southbound::Impl {
         links(options, links_made, log_to),
         mesh(store, options.retry_max, log_to),
         certificates(store, std::move(sign), options.certificate_retry_max, log_to),
+        crls(log_to),
+        log_levels(log_to),
         connection(
             options, [this](const SessionPtr& session) { on_session(session); },
             [this](const api::Event& event) { on_event(event); }, log_to) {}
@@ -23,6 +28,9 @@ struct Southbound::Impl {
     links.set_session(session);
     mesh.set_session(session);
     certificates.set_session(session);
+    crls.set_session(session);
+    log_levels.set_session(session);
+    sight.set_session(session);
   }
 
   void on_event(const api::Event& event) {
@@ -62,6 +70,9 @@ struct Southbound::Impl {
   LinkKeeper links;
   MeshKeeper mesh;
   CertificateKeeper certificates;
+  CrlKeeper crls;
+  LogKeeper log_levels;
+  SessionSight sight;
   Connection connection;
   bool running = false;
 };
@@ -84,6 +95,8 @@ void Southbound::start() {
   impl_->links.start();
   impl_->mesh.start();
   impl_->certificates.start();
+  impl_->crls.start();
+  impl_->log_levels.start();
   impl_->connection.start();
 }
 
@@ -93,16 +106,28 @@ void Southbound::stop() {
   impl_->links.stop();
   impl_->mesh.stop();
   impl_->certificates.stop();
+  impl_->crls.stop();
+  impl_->log_levels.stop();
+  impl_->sight.stop();
 }
 
 void Southbound::set_links(std::vector<WantedLink> links) { impl_->links.set_links(std::move(links)); }
+
+void Southbound::set_crl(std::vector<std::string> files) { impl_->crls.set_wanted(std::move(files)); }
+
+void Southbound::set_log(LogSettings settings) { impl_->log_levels.set_wanted(std::move(settings)); }
+
+Sight& Southbound::sight() { return impl_->sight; }
 
 Progress Southbound::progress() const {
   return {.sessions = impl_->connection.sessions(),
           .mesh_transactions = impl_->mesh.transactions(),
           .mesh_records_sent = impl_->mesh.records(),
           .certificates_installed = impl_->certificates.sight().installed,
-          .links_attached = impl_->links.attached()};
+          .links_attached = impl_->links.attached(),
+          .pods_started = impl_->links.pods_started(),
+          .pods_stopped = impl_->links.pods_stopped(),
+          .mesh_push_seconds = impl_->mesh.push_seconds()};
 }
 
 CertificateSight Southbound::certificates() const { return impl_->certificates.sight(); }

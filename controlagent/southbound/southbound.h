@@ -1,14 +1,16 @@
 // The agent's side of the contract with the data plane (D2): tells it what is desired, gives it descriptors, brings it
 // certificates, and goes on doing so over restarts of either process.
 //
-// Four threads: the connection (greets, watches for events, comes back with a back-off) and three keepers, one each for
-// links, mesh and certificates, so that a long push of one never delays the others; a lost pod is withdrawn within half
-// a second whatever else goes on. Everything here may be called from one other thread at any time; nothing waits for
-// the data plane but stop(), which cancels what is under way.
+// Six threads: the connection (greets, watches for events, comes back with a back-off) and five keepers, one each for
+// links, mesh, certificates, revocation lists and log levels, so that a long push of one never delays the others; a
+// lost pod is withdrawn within half a second whatever else goes on. Everything here may be called from one other thread
+// at any time; nothing waits for the data plane but stop(), which cancels what is under way.
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "reconcile/certificates.h"
 #include "reconcile/mesh_store.h"
 #include "southbound/certificate_sight.h"
+#include "southbound/sight.h"
 
 namespace culvert::southbound {
 
@@ -49,6 +52,13 @@ struct Options {
   Duration certificate_retry_max = reconcile::CertificateMemory::kRetryMax;  // towards a CA that does not sign
 };
 
+// How the data plane is to write its lines; it keeps what is not named.
+struct LogSettings {
+  std::map<std::string, std::optional<log::Level>> levels;  // by target, "access" and "culvert"; none: off
+  std::optional<bool> json;
+  friend bool operator==(const LogSettings&, const LogSettings&) = default;
+};
+
 // For tests and for the line that is printed when the agent stops.
 struct Progress {
   uint64_t sessions = 0;           // greetings that succeeded
@@ -56,6 +66,8 @@ struct Progress {
   uint64_t mesh_records_sent = 0;  // records and removals in those
   uint64_t certificates_installed = 0;
   uint64_t links_attached = 0;  // now
+  uint64_t pods_started = 0, pods_stopped = 0;
+  Histogram mesh_push_seconds;  // from taking changes up to the word that they are in force
 };
 
 class Southbound {
@@ -71,6 +83,15 @@ class Southbound {
 
   // Links that are not named any more are removed, with their devices.
   void set_links(std::vector<WantedLink> links);
+
+  // In force in this data plane and in those that come after it.
+  void set_log(LogSettings settings);
+  // The bytes of each file of revocation lists (reference 16); a set that cannot be read is told, and the one before
+  // stays in force.
+  void set_crl(std::vector<std::string> files);
+
+  // Lives as long as this does; after stop() every call fails.
+  Sight& sight();
 
   Progress progress() const;
   // For metrics.

@@ -59,7 +59,7 @@ Result<CertificateRow, std::string> CertificateStore::install(std::string_view c
   entry.credentials = std::move(*made);
   entry.pending_key.reset();
   entry.pending_id.clear();
-  entry.expired = entry.told_needed = entry.told_expiring = false;
+  entry.expired = entry.told_needed = entry.told_expiring = entry.told_late = false;
   pending_.erase(pending);
   changed_ = true;
   return row(id, entry);
@@ -118,9 +118,15 @@ void CertificateStore::tick(UnixTime now) {
       --in_force_;
       changed_ = true;
       events_.push_back(certificate_event(Event::Kind::kCertificateExpired, id, now, entry.not_after));
-    } else if (!entry.told_expiring && half_life(entry) <= now) {
+      continue;
+    }
+    if (!entry.told_expiring && half_life(entry) <= now) {
       entry.told_expiring = true;
       events_.push_back(certificate_event(Event::Kind::kCertificateExpiring, id, now, entry.not_after));
+    }
+    if (!entry.told_late && late(entry) <= now) {
+      entry.told_late = true;
+      events_.push_back(certificate_event(Event::Kind::kCertificateLate, id, now, entry.not_after));
     }
   }
 }
@@ -146,6 +152,9 @@ std::vector<Event> CertificateStore::present(UnixTime now) const {
   for (const auto& [id, entry] : entries_) {
     if (entry.credentials && half_life(entry) <= now) {
       out.push_back(certificate_event(Event::Kind::kCertificateExpiring, id, now, entry.not_after));
+      if (late(entry) <= now) {
+        out.push_back(certificate_event(Event::Kind::kCertificateLate, id, now, entry.not_after));
+      }
     } else if (entry.expired) {
       out.push_back(certificate_event(Event::Kind::kCertificateExpired, id, now, entry.not_after));
     } else if (!entry.credentials && attached_.contains(id)) {
@@ -170,10 +179,14 @@ CertificateRow CertificateStore::row(const identity::SpiffeId& id, const Entry& 
   return out;
 }
 
-std::vector<CertificateRow> CertificateStore::rows(UnixTime now) const {
+std::vector<CertificateRow> CertificateStore::rows(UnixTime now, bool pem) const {
   std::vector<CertificateRow> out;
   for (const auto& [id, entry] : entries_) {
     out.push_back(row(id, entry));
+    if (pem && entry.credentials) {
+      out.back().chain_pem = entry.credentials->chain_pem();
+      out.back().roots_pem = entry.credentials->roots_pem();
+    }
     if (out.back().state == CertificateRow::State::kValid && entry.not_after <= now) {
       out.back().state = CertificateRow::State::kExpired;
     }

@@ -28,6 +28,7 @@ struct CertificateRow {
   bool csr_pending = false, attached = false;
   UnixTime not_before{}, not_after{};
   std::string serial;
+  std::string chain_pem, roots_pem;  // when asked for
 };
 
 class CertificateStore {
@@ -50,7 +51,8 @@ class CertificateStore {
 
   // Identities that attached workloads have. Those without a valid certificate are told as needed, once.
   void set_attached(std::set<identity::SpiffeId> attached, UnixTime now);
-  // Tells what has come to half its life or its end; those that ended leave the map.
+  // Tells what has come to half its life, to four fifths of it without a successor, or to its end; those that ended
+  // leave the map.
   void tick(UnixTime now);
 
   // The present map when it changed since the last call, else null.
@@ -59,7 +61,7 @@ class CertificateStore {
   // What a new watcher has to know: needed, past half their life, expired.
   std::vector<Event> present(UnixTime now) const;
 
-  std::vector<CertificateRow> rows(UnixTime now) const;  // by identity
+  std::vector<CertificateRow> rows(UnixTime now, bool pem = false) const;  // by identity
   size_t valid() const { return in_force_; }
 
  private:
@@ -70,9 +72,10 @@ class CertificateStore {
     UnixTime not_before{}, not_after{};
     std::string serial;
     bool expired = false;
-    bool told_needed = false, told_expiring = false;
+    bool told_needed = false, told_expiring = false, told_late = false;
   };
   static UnixTime half_life(const Entry& entry) { return entry.not_before + (entry.not_after - entry.not_before) / 2; }
+  static UnixTime late(const Entry& entry) { return entry.not_before + (entry.not_after - entry.not_before) * 4 / 5; }
   CertificateRow row(const identity::SpiffeId& id, const Entry& entry) const;
   void tell_needed(const identity::SpiffeId& id, Entry& entry, UnixTime now);
   void drop_if_idle(const identity::SpiffeId& id);

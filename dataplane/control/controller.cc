@@ -63,7 +63,10 @@ void Controller::after_change() {
   }
   if (auto map = certificates_.take_changed()) node_.publish(std::move(map));
   for (Event& event : attachments_.take_events()) board_.put(std::move(event));
-  for (Event& event : certificates_.take_events()) board_.put(std::move(event));
+  for (Event& event : certificates_.take_events()) {
+    notice_certificate(event);
+    board_.put(std::move(event));
+  }
 }
 
 Result<void, std::string> Controller::begin_mesh(uint64_t stream, std::string version, bool full) {
@@ -77,6 +80,7 @@ Result<void, std::string> Controller::apply_mesh(uint64_t stream, MeshRecords re
 Result<MeshApplied, std::string> Controller::end_mesh(uint64_t stream) {
   const std::shared_ptr<const snapshot::Mesh> before = feed_.mesh();
   Result<MeshApplied, std::string> applied = feed_.end(stream);
+  mesh_seen_ = mesh_seen_ || applied.ok();
   if (!applied || applied->mesh == before) return applied;
   node_.publish(applied->mesh);
   // Attached workloads may have got, lost or changed their records.
@@ -103,7 +107,68 @@ bool Controller::forget(const identity::SpiffeId& id) {
   return found;
 }
 
-std::vector<CertificateRow> Controller::certificates() const { return certificates_.rows(clock_.calendar()); }
+std::vector<CertificateRow> Controller::certificates(bool pem) const {
+  return certificates_.rows(clock_.calendar(), pem);
+}
+
+Result<CrlReport, std::string> Controller::set_crls(const std::vector<std::string_view>& files) {
+  auto set = identity::CrlSet::parse(files);
+  if (!set) return Failure{set.error()};
+  crls_ = *set;
+  crls_set_at_ = clock_.calendar();
+  node_.publish(std::move(*set));
+  notice("certificate revocation: " + std::to_string(crls_->lists()) + " lists with " +
+         std::to_string(crls_->entries()) + " entries are in force");
+  return crls();
+}
+
+CrlReport Controller::crls() const {
+  CrlReport report;
+  report.set_at = crls_set_at_;
+  if (!crls_) return report;
+  report.lists = crls_->lists();
+  report.entries = crls_->entries();
+  report.next_update = crls_->soonest_next_update();
+  return report;
+}
+
+LifecycleReport Controller::drain(std::optional<Duration> deadline) {
+  const Duration wait = mesh_seen_ ? deadline.value_or(options_.drain_deadline) : Duration{};
+  const Instant due = clock_.now() + wait;
+  const bool first = !drain_due_;
+  if (first || due < *drain_due_) drain_due_ = due;
+  node_.drain(wait);
+  if (first) {
+    notice(mesh_seen_ ? "draining: what is open goes on for at most " + std::to_string(to_ms(wait)) + " ms"
+                      : std::string("ending at once: no mesh has come yet"));
+    if (options_.drain_begun) options_.drain_begun();
+  }
+  return lifecycle();
+}
+
+LifecycleReport Controller::lifecycle() {
+  LifecycleReport report;
+  const worker::StatusRow status = node_.status(kHeartbeatPatience);
+  report.sessions = status.sessions;
+  report.tunnels = status.tunnels;
+  report.draining = drain_due_.has_value();
+  if (drain_due_) report.left = std::max(*drain_due_ - clock_.now(), Duration{});
+  return report;
+}
+
+void Controller::notice(const std::string& line) const {
+  if (options_.notice) options_.notice(line);
+}
+
+void Controller::notice_certificate(const Event& event) const {
+  if (event.kind == Event::Kind::kCertificateLate) {
+    const auto left = event.not_after - event.at;
+    notice("certificate of " + event.name + " ends in " + std::to_string(left.count()) +
+           " s and no new one has come: its traffic will be refused then");
+  } else if (event.kind == Event::Kind::kCertificateExpired) {
+    notice("certificate of " + event.name + " has expired: its new connections are refused until a new one comes");
+  }
+}
 
 std::vector<AttachmentState> Controller::reconcile(const std::vector<WantedAttachment>& wanted) {
   std::vector<AttachmentState> states = attachments_.reconcile(wanted, clock_.calendar());

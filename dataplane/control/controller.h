@@ -23,6 +23,21 @@ struct ControllerOptions {
   std::string instance;   // random, of this start (make_instance())
   std::string node;       // NODE_NAME, to find the attached workloads' records
   size_t events_max = 0;  // 0: api::kEventsQueuedMax
+  Duration drain_deadline = 5s;
+  std::function<void(const std::string&)> notice = {};  // one line for the operator's log
+  std::function<void()> drain_begun = {};               // once
+};
+
+struct CrlReport {
+  size_t lists = 0, entries = 0;
+  std::optional<UnixTime> next_update;  // the soonest
+  std::optional<UnixTime> set_at;       // none: no set has come
+};
+
+struct LifecycleReport {
+  bool draining = false;
+  uint32_t sessions = 0, tunnels = 0;
+  Duration left{};  // until what is left is cut
 };
 
 // 128 random bits in hexadecimal, from the system.
@@ -61,7 +76,10 @@ class Controller {
   Result<CertificateRow, std::string> install(std::string_view csr_id, std::string_view chain_pem,
                                               std::string_view roots_pem);
   bool forget(const identity::SpiffeId& id);
-  std::vector<CertificateRow> certificates() const;
+  std::vector<CertificateRow> certificates(bool pem = false) const;
+  // Replaces the set; on an error the one before it stays in force.
+  Result<CrlReport, std::string> set_crls(const std::vector<std::string_view>& files);
+  CrlReport crls() const;
 
   // --- attachments and descriptors -----------------------------------------------------------------------------------
   std::vector<AttachmentState> reconcile(const std::vector<WantedAttachment>& wanted);
@@ -74,11 +92,17 @@ class Controller {
   std::vector<std::string> descriptors_held() const { return descriptors_.names(); }
   std::vector<std::string> descriptors_wanted() const;  // "port:<name>", in order
 
+  // --- the end -----------------------------------------------------------------------------------------------------
+  // Begins the drain, or brings its end nearer. Without a mesh so far there is nothing to wait for.
+  LifecycleReport drain(std::optional<Duration> deadline);
+  LifecycleReport lifecycle();
+
   // --- sight -------------------------------------------------------------------------------------------------------
   StatusReport status();
   std::vector<worker::SessionRow> sessions() { return node_.sessions(kPatience); }
   std::vector<worker::TunnelRow> tunnels() { return node_.tunnels(kPatience); }
   std::vector<worker::PortRow> ports() { return node_.ports(kPatience); }
+  worker::TrafficReport traffic() { return node_.traffic(kPatience); }
   NodeFace& node() { return node_; }
 
   // What a watcher has to know when it comes, and where it goes on from there.
@@ -96,6 +120,8 @@ class Controller {
  private:
   void after_change();  // passes on what the parts changed: identities, credentials, events
   void watch_workers();
+  void notice(const std::string& line) const;
+  void notice_certificate(const Event& event) const;
 
   ControllerOptions options_;
   NodeFace& node_;
@@ -106,6 +132,10 @@ class Controller {
   AttachmentTable attachments_;
   CertificateStore certificates_;
   EventBoard board_;
+  std::shared_ptr<const identity::CrlSet> crls_;
+  std::optional<UnixTime> crls_set_at_;
+  bool mesh_seen_ = false;
+  std::optional<Instant> drain_due_;
   Instant workers_watched_;
   std::vector<bool> silent_;  // by worker
   std::vector<Duration> silence_;

@@ -19,6 +19,7 @@ struct Event {
     kAttachmentDown,       // name: attachment id; text: why
     kCertificateNeeded,    // name: identity
     kCertificateExpiring,  // name: identity; not_after
+    kCertificateLate,      // name: identity; not_after
     kCertificateExpired,   // name: identity; not_after
     kDescriptorWanted,     // name: "port:<name>"
     kWorkerSilent,         // worker, silence

@@ -36,6 +36,9 @@ class NodeFace {
 
   virtual void publish(std::shared_ptr<const snapshot::Mesh> mesh) = 0;
   virtual void publish(std::shared_ptr<const worker::CredentialMap> credentials) = 0;
+  virtual void publish(std::shared_ptr<const identity::CrlSet> crls) = 0;
+
+  virtual void drain(Duration deadline) = 0;  // worker::Node's
 
   virtual uint32_t workers() const = 0;
   virtual uint64_t value(uint32_t worker, Counter counter) const = 0;
@@ -46,8 +49,12 @@ class NodeFace {
   virtual std::vector<worker::TunnelRow> tunnels(Duration patience) = 0;
   virtual std::vector<worker::PortRow> ports(Duration patience) = 0;
 
+  virtual worker::TrafficReport traffic(Duration patience) = 0;
+
   // Access-log lines without their newlines, oldest first, at most `max`; returns how many.
   virtual size_t take_log_lines(std::vector<std::string>& out, size_t max) = 0;
+  // Lines that the workers had no room for. Any thread.
+  virtual uint64_t log_lines_lost() const = 0;
 };
 
 }  // namespace culvert::control

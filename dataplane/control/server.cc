@@ -35,7 +35,7 @@ struct Server::Impl {
       : options(std::move(given)),
         node(face),
         log(options.log_fd >= 0 ? std::make_unique<LogWriter>(options.log_fd, options.log_queued_bytes_max) : nullptr),
-        controller({make_instance(), options.node}, face, clock),
+        controller(controller_options(), face, clock),
         thread([this] { tick(); }, kTick),
         desk(controller, thread) {
     desk.node = options.node;
@@ -44,7 +44,18 @@ struct Server::Impl {
     desk.contract_min = options.contract_min ? options.contract_min : api::kContractMin;
     desk.contract_max = options.contract_max ? options.contract_max : api::kContractMax;
     desk.notice = [this](const std::string& line) { notice(line); };
-    desk.log_lines_lost = [this] { return log ? log->lost() : 0; };
+    desk.log_lines_lost = [this] { return node.log_lines_lost() + (log ? log->lost() : 0); };
+    desk.log = options.log ? options.log : &own_log;
+  }
+
+  ControllerOptions controller_options() {
+    ControllerOptions out;
+    out.instance = make_instance();
+    out.node = options.node;
+    out.drain_deadline = options.drain_deadline;
+    out.notice = [this](const std::string& line) { notice(line); };
+    out.drain_begun = options.drain_begun;
+    return out;
   }
 
   void notice(const std::string& line) {
@@ -75,8 +86,10 @@ struct Server::Impl {
     services.push_back(make_attachment_service(desk));
     services.push_back(make_certificate_service(desk));
     services.push_back(make_event_service(desk));
+    services.push_back(make_lifecycle_service(desk));
     services.push_back(make_sight_service(desk));
     services.push_back(make_why_service(desk));
+    services.push_back(make_log_service(desk));
     grpc::ResourceQuota quota("culvert-control");
     quota.SetMaxThreads(kServerThreadsMax);
     quota.Resize(kGrpcBytesMax);
@@ -94,6 +107,7 @@ struct Server::Impl {
   ServerOptions options;
   NodeFace& node;
   std::mutex notice_mutex;
+  LogSettings own_log;
   std::unique_ptr<LogWriter> log;  // null: nobody reads
   std::vector<std::string> lines;
   uint64_t ticks = 0;
@@ -144,6 +158,13 @@ Server::~Server() {
   impl_->server->Wait();
   impl_->thread.stop();
   impl_->write_log();
+}
+
+void Server::drain(std::optional<Duration> deadline) {
+  impl_->thread.call([&] {
+    impl_->controller.drain(deadline);
+    return true;
+  });
 }
 
 const std::string& Server::instance() const { return impl_->controller.instance(); }

@@ -9,11 +9,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "control/node_face.h"
+#include "telemetry/log_settings.h"
 
 namespace culvert::control {
 
@@ -26,7 +28,11 @@ struct ServerOptions {
   std::string build;                            // version of the data plane
   uint32_t contract_min = 0, contract_max = 0;  // 0: this build's (api/contract.h)
   int log_fd = 1;                               // access-log lines; -1: nobody reads them, they stay in the node
+  LogSettings* log = nullptr;                   // what the Log service sets; outlives the server; null: its own
   size_t log_queued_bytes_max = 4u << 20;
+  Duration drain_deadline = 5s;  // drain.deadline, when whoever asks for the drain names none
+  // Told once when a drain begins, on the control thread: the process is to end when the node is drained.
+  std::function<void()> drain_begun;
   // One line for the operator's log, without newline. Called from several threads, one at a time.
   std::function<void(const std::string&)> notice;
 };
@@ -38,9 +44,13 @@ class Server {
                                                             worker::Clock& clock);
   ~Server();  // ends all calls, closes the sockets and the descriptors it kept, writes the last log lines
 
+  // As Lifecycle.Drain does (api/lifecycle.proto); returns when the workers have been told.
+  void drain(std::optional<Duration> deadline);
+
   const std::string& instance() const;
   // Connections of users that may not talk to us, closed.
   uint64_t strangers() const;
+  // By workers without room and by the writer whose reader is slow.
   uint64_t log_lines_lost() const;
 
  private:

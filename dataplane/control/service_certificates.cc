@@ -22,6 +22,15 @@ void put(const CertificateRow& row, api::CertificateState& out) {
   out.set_not_before_ms(milliseconds(row.not_before));
   out.set_not_after_ms(milliseconds(row.not_after));
   out.set_serial(row.serial);
+  out.set_chain_pem(row.chain_pem);
+  out.set_roots_pem(row.roots_pem);
+}
+
+void put(const CrlReport& report, api::CrlState& out) {
+  out.set_lists(static_cast<uint32_t>(report.lists));
+  out.set_entries(static_cast<uint32_t>(report.entries));
+  if (report.next_update) out.set_next_update_ms(milliseconds(*report.next_update));
+  if (report.set_at) out.set_set_at_ms(milliseconds(*report.set_at));
 }
 
 class CertificateService final : public api::Certificates::Service {
@@ -51,12 +60,30 @@ class CertificateService final : public api::Certificates::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status List(grpc::ServerContext* context, const api::ListCertificatesRequest*,
+  grpc::Status List(grpc::ServerContext* context, const api::ListCertificatesRequest* request,
                     api::CertificateStates* reply) override {
     if (const grpc::Status checked = check_contract(desk_, *context); !checked.ok()) return checked;
-    const auto rows = desk_.thread.call([&] { return desk_.controller.certificates(); });
+    const auto rows = desk_.thread.call([&] { return desk_.controller.certificates(request->pem()); });
     if (!rows) return stopping();
     for (const CertificateRow& row : *rows) put(row, *reply->add_states());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status SetCrl(grpc::ServerContext* context, const api::SetCrlRequest* request, api::CrlState* reply) override {
+    if (const grpc::Status checked = check_contract(desk_, *context); !checked.ok()) return checked;
+    const std::vector<std::string_view> files(request->files().begin(), request->files().end());
+    const auto set = desk_.thread.call([&] { return desk_.controller.set_crls(files); });
+    if (!set) return stopping();
+    if (!*set) return invalid(set->error());
+    put(**set, *reply);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetCrl(grpc::ServerContext* context, const api::CrlStateRequest*, api::CrlState* reply) override {
+    if (const grpc::Status checked = check_contract(desk_, *context); !checked.ok()) return checked;
+    const auto report = desk_.thread.call([&] { return desk_.controller.crls(); });
+    if (!report) return stopping();
+    put(*report, *reply);
     return grpc::Status::OK;
   }
 

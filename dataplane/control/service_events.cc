@@ -38,6 +38,9 @@ api::Event convert(const Event& event) {
     case Kind::kCertificateExpiring:
       certificate(Why::EXPIRING);
       break;
+    case Kind::kCertificateLate:
+      certificate(Why::LATE);
+      break;
     case Kind::kCertificateExpired:
       certificate(Why::EXPIRED);
       break;

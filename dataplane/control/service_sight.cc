@@ -1,4 +1,4 @@
-// Status, sessions, tunnels, ports, counters and drop reasons for culvertctl.
+// Status, sessions, tunnels, ports, counters, drop reasons and traffic series, for culvertctl and the metrics.
 #include "control/api/status.grpc.pb.h"
 #include "control/service_status.h"
 
@@ -74,6 +74,39 @@ void put(const worker::PortRow& row, api::Port& out) {
   out.set_tx_bytes(row.stats.tx_bytes);
   out.set_tx_errors(row.stats.tx_errors);
   out.set_tx_full(row.stats.tx_full);
+}
+
+void put(const TrafficPeer& peer, api::TrafficRow::Peer& out) {
+  out.set_workload(std::string(peer.workload));
+  out.set_canonical_service(std::string(peer.canonical_service));
+  out.set_canonical_revision(std::string(peer.canonical_revision));
+  out.set_workload_namespace(std::string(peer.name_space));
+  out.set_principal(std::string(peer.principal));
+  out.set_cluster(std::string(peer.cluster));
+  out.set_region(std::string(peer.region));
+  out.set_zone(std::string(peer.zone));
+}
+
+// One flag's row of a label set.
+void put(const TrafficSample& sample, const TrafficLabels& labels, ResponseFlag flag, api::TrafficRow& out) {
+  out.set_reporter(labels.reporter == Reporter::kSource ? api::TrafficRow::SOURCE : api::TrafficRow::DESTINATION);
+  put(labels.source, *out.mutable_source());
+  put(labels.destination, *out.mutable_destination());
+  out.set_destination_service(std::string(labels.service));
+  out.set_destination_service_namespace(std::string(labels.service_namespace));
+  out.set_destination_service_name(std::string(labels.service_name));
+  out.set_response_flags(std::string(name_of(flag)));
+  out.set_mutual_tls(labels.mutual_tls);
+  out.set_localities(labels.localities);
+  const uint64_t closed = sample.closed[static_cast<size_t>(flag)];
+  out.set_closed(closed);
+  if (flag != ResponseFlag::kNone) {
+    out.set_failed(closed);
+    return;
+  }
+  out.set_opened(sample.opened);
+  out.set_received_bytes(sample.received_bytes);
+  out.set_sent_bytes(sample.sent_bytes);
 }
 
 // A counter's or drop reason's row; `Key` is the enum. Counters are atomic: any thread reads them.
@@ -153,6 +186,35 @@ class SightService final : public api::Sight::Service {
     const auto rows = desk_.thread.call([&] { return desk_.controller.ports(); });
     if (!rows) return stopping();
     for (const worker::PortRow& row : *rows) put(row, *reply->add_rows());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Traffic(grpc::ServerContext* context, const api::TrafficRequest*,
+                       grpc::ServerWriter<api::TrafficRows>* writer) override {
+    if (const grpc::Status checked = check_contract(desk_, *context); !checked.ok()) return checked;
+    const auto report = desk_.thread.call([&] { return desk_.controller.traffic(); });
+    if (!report) return stopping();
+    if (report->workers_silent > 0) {
+      return {grpc::StatusCode::UNAVAILABLE,
+              "traffic cannot be summed: " + std::to_string(report->workers_silent) + " of the workers did not answer"};
+    }
+    api::TrafficRows message;
+    for (const TrafficSample& sample : report->samples) {
+      const TrafficLabels labels = sample.key->labels();
+      for (size_t i = 0; i < kResponseFlags; ++i) {
+        const auto flag = static_cast<ResponseFlag>(i);
+        if (flag == ResponseFlag::kNone || sample.closed[i] > 0) put(sample, labels, flag, *message.add_rows());
+      }
+      if (static_cast<size_t>(message.rows_size()) < kRowsPerMessage) continue;
+      if (!writer->Write(message)) return grpc::Status::OK;
+      message.Clear();
+    }
+    api::TrafficRows::Totals& totals = *message.mutable_totals();
+    totals.set_source_sockets_open(report->pod_connections);
+    totals.set_destination_sockets_open(report->server_tunnels);
+    totals.set_series(report->series);
+    totals.set_overflowed(report->overflowed);
+    writer->Write(message);
     return grpc::Status::OK;
   }
 

@@ -11,6 +11,7 @@
 
 #include "control/control_thread.h"
 #include "control/controller.h"
+#include "telemetry/log_settings.h"
 
 namespace grpc {
 class Service;
@@ -30,6 +31,7 @@ struct Desk {
   std::function<void(std::string)> notice;  // one line for the operator's log; any thread
   std::atomic<uint64_t> strangers{0};
   std::function<uint64_t()> log_lines_lost;
+  LogSettings* log = nullptr;  // any thread
 
   // The mesh stream that is open, so that a newer one can end it.
   std::mutex stream_mutex;
@@ -48,7 +50,9 @@ std::unique_ptr<grpc::Service> make_mesh_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_attachment_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_certificate_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_event_service(Desk& desk);
+std::unique_ptr<grpc::Service> make_lifecycle_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_sight_service(Desk& desk);
 std::unique_ptr<grpc::Service> make_why_service(Desk& desk);
+std::unique_ptr<grpc::Service> make_log_service(Desk& desk);
 
 }  // namespace culvert::control

@@ -1,7 +1,6 @@
 // culvert-dataplane: reads culvert.yaml, opens the DPDK ports, starts the workers and the contract's server, and gives
 // up every privilege; the agent brings the rest (TAP queues, mesh, certificates).
 #include <pthread.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +13,7 @@
 #include "drivers/crypto/ipsec_mb/aead.h"
 #include "drivers/crypto/openssl/aead.h"
 #include "drivers/ethdev/eal.h"
+#include "main/ending.h"
 #include "main/log.h"
 #include "main/node_host.h"
 #include "main/privileges.h"
@@ -35,17 +35,6 @@ std::unique_ptr<tls::AeadBackend> choose_aead() {
   }
   log_warn("AEAD: OpenSSL, since IPsec-MB cannot be used: " + error);
   return std::make_unique<crypto::OpensslAead>();
-}
-
-// Signals are taken by sigtimedwait in the main thread only; blocked before any other thread starts.
-sigset_t block_signals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGTERM);
-  sigaddset(&set, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  return set;
 }
 
 std::vector<std::jthread> start_workers(worker::Node& node, worker::PollMode mode) {
@@ -75,8 +64,8 @@ ethdev::HugePages huge_pages_of(config::HugePages wanted) {
 }
 
 int run(const config::Config& config) {
-  set_log_level(config.log.level);
-  const sigset_t signals = block_signals();
+  apply(config.log);
+  Ending ending;  // before any thread starts
 
   if (config.workers.count != 1) {
     log_error("workers.count: one worker is what this version runs, not " + std::to_string(config.workers.count));
@@ -121,6 +110,9 @@ int run(const config::Config& config) {
   options.node = config.node.name;
   options.network = config.node.network;
   options.build = CULVERT_VERSION;
+  options.log = &log_settings();
+  options.drain_deadline = config.drain.deadline;
+  options.drain_begun = [&ending] { ending.drain_begun(); };
   options.notice = [](const std::string& line) { log_info(line); };
   auto server = control::Server::start(options, **host, clock);
   if (!server) {
@@ -134,9 +126,13 @@ int run(const config::Config& config) {
            std::to_string(config.workers.count) + (config.workers.count == 1 ? " worker, " : " workers, ") +
            (mode == worker::PollMode::kAlways ? "polling always" : "adaptive polling"));
 
-  int signal = 0;
-  sigwait(&signals, &signal);
-  log_info(std::string("ending on ") + (signal == SIGTERM ? "SIGTERM" : "SIGINT"));
+  ending.wait(
+      [&](std::string_view signal) {
+        log_info("ending on " + std::string(signal));
+        (*server)->drain(std::nullopt);
+      },
+      [&] { return (*host)->node().drained(); });
+  log_info("ended");
   server->reset();
   for (std::jthread& thread : workers) thread.request_stop();
   workers.clear();

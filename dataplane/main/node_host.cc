@@ -71,6 +71,7 @@ Result<std::unique_ptr<NodeHost>, std::string> NodeHost::make(const config::Conf
   node.connections_max = config.limits.connections;
   node.memory_bytes_max = uint64_t{config.limits.memory_mb} << 20;
   node.buffers = buffers_of(config);
+  node.log = &log_settings();
   auto made = worker::Node::make(node, clock, aead, true);
   if (!made) return made.error();
   return std::unique_ptr<NodeHost>(new NodeHost(config, std::move(*made)));

@@ -38,6 +38,8 @@ class NodeHost final : public control::NodeFace {
   void publish(std::shared_ptr<const worker::CredentialMap> credentials) override {
     node_->publish(std::move(credentials));
   }
+  void publish(std::shared_ptr<const identity::CrlSet> crls) override { node_->publish(std::move(crls)); }
+  void drain(Duration deadline) override { node_->drain(deadline); }
   uint32_t workers() const override { return node_->workers(); }
   uint64_t value(uint32_t worker, Counter counter) const override { return node_->counters(worker).value(counter); }
   uint64_t value(uint32_t worker, DropReason reason) const override { return node_->counters(worker).value(reason); }
@@ -45,6 +47,8 @@ class NodeHost final : public control::NodeFace {
   std::vector<worker::SessionRow> sessions(Duration patience) override { return node_->sessions(patience); }
   std::vector<worker::TunnelRow> tunnels(Duration patience) override { return node_->tunnels(patience); }
   std::vector<worker::PortRow> ports(Duration patience) override { return node_->ports(patience); }
+  worker::TrafficReport traffic(Duration patience) override { return node_->traffic(patience); }
+  uint64_t log_lines_lost() const override { return node_->log_lines_lost(); }
   size_t take_log_lines(std::vector<std::string>& out, size_t max) override { return node_->take_log_lines(out, max); }
 
  private:

@@ -126,6 +126,12 @@ TEST_F(Certificates, TellsHalfTheLifeAndItsEndAndDropsTheExpired) {
   store.tick(kTestNow + 301s);
   EXPECT_TRUE(kinds().empty()) << "once";
   EXPECT_EQ(store.take_changed(), nullptr);
+  store.tick(kTestNow + 479s);
+  EXPECT_TRUE(kinds().empty());
+  store.tick(kTestNow + 480s);
+  EXPECT_EQ(kinds(), std::vector<Event::Kind>{Event::Kind::kCertificateLate}) << "four fifths, and no new one";
+  store.tick(kTestNow + 481s);
+  EXPECT_TRUE(kinds().empty()) << "once";
   store.tick(kTestNow + 600s);
   EXPECT_EQ(kinds(), std::vector<Event::Kind>{Event::Kind::kCertificateExpired});
   const auto map = store.take_changed();
@@ -133,6 +139,24 @@ TEST_F(Certificates, TellsHalfTheLifeAndItsEndAndDropsTheExpired) {
   EXPECT_TRUE(map->empty()) << "an expired certificate proves nothing (D16)";
   EXPECT_EQ(store.rows(kTestNow + 600s)[0].state, CertificateRow::State::kExpired);
   EXPECT_EQ(store.valid(), 0u);
+}
+
+TEST_F(Certificates, IsNotLateWhenItsSuccessorCameInTime) {
+  bring(kWeb, kTestNow, kTestNow + 600s);
+  store.tick(kTestNow + 300s);
+  bring(kWeb, kTestNow + 310s, kTestNow + 910s);
+  kinds();
+  store.tick(kTestNow + 500s);
+  EXPECT_TRUE(kinds().empty());
+}
+
+TEST_F(Certificates, ShowsPublicTextsOnRequest) {
+  bring();
+  EXPECT_TRUE(store.rows(kTestNow)[0].chain_pem.empty());
+  const CertificateRow row = store.rows(kTestNow, true)[0];
+  EXPECT_TRUE(row.chain_pem.starts_with("-----BEGIN CERTIFICATE-----"));
+  EXPECT_EQ(row.roots_pem, ca.root_pem());
+  EXPECT_EQ(row.chain_pem.find("PRIVATE KEY"), std::string::npos);
 }
 
 TEST_F(Certificates, TellsANewWatcherWhatIsSoNow) {

@@ -8,6 +8,7 @@
 #include "control/api/certificates.grpc.pb.h"
 #include "control/api/common.grpc.pb.h"
 #include "control/api/events.grpc.pb.h"
+#include "control/api/lifecycle.grpc.pb.h"
 #include "control/api/mesh.grpc.pb.h"
 #include "control/api/status.grpc.pb.h"
 #include "control/services.h"
@@ -371,6 +372,113 @@ TEST_F(ContractTest, BringsACertificateAndTellsOfItsHalfLife) {
   Call bad;
   request.set_identity("spiffe://cluster.local/demo/web");
   EXPECT_EQ(stub->CreateCsr(&bad, request, &csr).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
+TEST_F(ContractTest, ListsPublicTextsAndTellsOfACertificateThatIsLate) {
+  const testkit::TestCa ca;
+  const auto stub = api::Certificates::NewStub(served.channel());
+  api::CsrRequest request;
+  request.set_identity("spiffe://cluster.local/ns/demo/sa/web");
+  api::Csr csr;
+  Call ask;
+  ASSERT_TRUE(stub->CreateCsr(&ask, request, &csr).ok());
+  const UnixTime now = served.clock.calendar();
+  api::InstallRequest install;
+  install.set_csr_id(csr.csr_id());
+  install.set_chain_pem(ca.sign_csr(csr.csr_pem(), now, now + 600s));
+  install.set_roots_pem(ca.root_pem());
+  api::CertificateState state;
+  Call right;
+  ASSERT_TRUE(stub->Install(&right, install, &state).ok());
+
+  api::CertificateStates without, with;
+  Call plain, full;
+  ASSERT_TRUE(stub->List(&plain, {}, &without).ok());
+  EXPECT_TRUE(without.states(0).chain_pem().empty());
+  api::ListCertificatesRequest pem;
+  pem.set_pem(true);
+  ASSERT_TRUE(stub->List(&full, pem, &with).ok());
+  EXPECT_EQ(with.states(0).chain_pem(), install.chain_pem());
+  EXPECT_EQ(with.states(0).roots_pem(), ca.root_pem());
+
+  Call watch;
+  const auto events = api::Events::NewStub(served.channel());
+  const auto reader = events->Watch(&watch, {});
+  reader->WaitForInitialMetadata();
+  served.clock.pass(490s);
+  api::Event event;
+  ASSERT_TRUE(reader->Read(&event));
+  EXPECT_EQ(event.certificate().why(), api::Event::Certificate::EXPIRING);
+  ASSERT_TRUE(reader->Read(&event));
+  EXPECT_EQ(event.certificate().why(), api::Event::Certificate::LATE);
+  EXPECT_EQ(event.certificate().not_after_ms(), (now + 600s).time_since_epoch().count() * 1000);
+  watch.TryCancel();
+  reader->Finish();
+  const std::lock_guard lock(served.notices_mutex);
+  EXPECT_EQ(
+      std::count(served.notices.begin(), served.notices.end(),
+                 "certificate of spiffe://cluster.local/ns/demo/sa/web ends in 110 s and no new one has come: its "
+                 "traffic will be refused then"),
+      1);
+}
+
+TEST_F(ContractTest, SetsRevocationListsAndRefusesBadOnes) {
+  const testkit::TestCa ca;
+  const auto stub = api::Certificates::NewStub(served.channel());
+  api::CrlState state;
+  Call none;
+  ASSERT_TRUE(stub->GetCrl(&none, {}, &state).ok());
+  EXPECT_EQ(state.set_at_ms(), 0);
+  api::SetCrlRequest request;
+  request.add_files(ca.crl_pem({.serials = {"7"}}));
+  Call set;
+  ASSERT_TRUE(stub->SetCrl(&set, request, &state).ok());
+  EXPECT_EQ(state.lists(), 1u);
+  EXPECT_EQ(state.entries(), 1u);
+  EXPECT_GT(state.next_update_ms(), 0);
+  EXPECT_EQ(state.set_at_ms(), served.clock.calendar().time_since_epoch().count() * 1000);
+  request.add_files("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
+  Call bad;
+  const grpc::Status refused = stub->SetCrl(&bad, request, &state);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_NE(refused.error_message().find("CRL file 2"), std::string::npos) << refused.error_message();
+  Call still;
+  ASSERT_TRUE(stub->GetCrl(&still, {}, &state).ok());
+  EXPECT_EQ(state.lists(), 1u);
+  Call empty;
+  ASSERT_TRUE(stub->SetCrl(&empty, {}, &state).ok());
+  EXPECT_EQ(state.lists(), 0u);
+}
+
+TEST_F(ContractTest, DrainsWhenAskedAndAnswersUntilTheEnd) {
+  const auto stub = api::Lifecycle::NewStub(served.channel());
+  api::LifecycleState state;
+  Call before;
+  ASSERT_TRUE(stub->State(&before, {}, &state).ok());
+  EXPECT_EQ(state.state(), api::LifecycleState::SERVING);
+  Call push;
+  const auto stream = api::Mesh::NewStub(served.channel())->Push(&push);
+  ASSERT_TRUE(stream->Write(begin("v1", true)) && stream->Write(end()));
+  api::MeshAck ack;
+  ASSERT_TRUE(stream->Read(&ack));
+  api::DrainRequest request;
+  request.set_deadline_ms(25ull * 3600 * 1000);
+  Call absurd;
+  EXPECT_EQ(stub->Drain(&absurd, request, &state).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(served.drains_begun, 0);
+  request.set_deadline_ms(30'000);
+  Call drain;
+  ASSERT_TRUE(stub->Drain(&drain, request, &state).ok());
+  EXPECT_EQ(state.state(), api::LifecycleState::DRAINING);
+  EXPECT_EQ(state.left_ms(), 30'000u);
+  EXPECT_EQ(served.node.drains, std::vector<Duration>{30s});
+  EXPECT_EQ(served.drains_begun, 1);
+  // SIGTERM comes on top of it: the nearer deadline counts, and the process is told once.
+  served.server->drain(std::nullopt);
+  Call after;
+  ASSERT_TRUE(stub->State(&after, {}, &state).ok());
+  EXPECT_EQ(state.left_ms(), 5'000u);
+  EXPECT_EQ(served.drains_begun, 1);
 }
 
 TEST_F(ContractTest, LimitsHowManyMayWatch) {

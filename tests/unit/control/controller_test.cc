@@ -72,6 +72,47 @@ TEST_F(ControllerTest, PublishesCredentialsAndTakesExpiredOnesBack) {
   EXPECT_EQ(controller.certificates()[0].state, CertificateRow::State::kExpired);
 }
 
+TEST_F(ControllerTest, KeepsTheListsInForceWhenNewOnesAreBad) {
+  const testkit::TestCa ca;
+  EXPECT_EQ(node.crls, nullptr);
+  EXPECT_FALSE(controller.crls().set_at);
+  const std::string list = ca.crl_pem({.serials = {"1", "2"}, .next_update = clock.calendar() + 60s});
+  const auto set = controller.set_crls({list, list});
+  ASSERT_TRUE(set.ok());
+  EXPECT_EQ(set->lists, 2u);
+  EXPECT_EQ(set->entries, 4u);
+  EXPECT_EQ(set->next_update, clock.calendar() + 60s);
+  EXPECT_EQ(set->set_at, clock.calendar());
+  const auto in_force = node.crls;
+  ASSERT_NE(in_force, nullptr);
+  const auto bad = controller.set_crls({list, "nothing of the kind"});
+  ASSERT_FALSE(bad.ok());
+  EXPECT_NE(bad.error().find("CRL file 2"), std::string::npos) << bad.error();
+  EXPECT_EQ(node.crls, in_force);
+  EXPECT_EQ(controller.crls().lists, 2u);
+  ASSERT_TRUE(controller.set_crls({}).ok());
+  EXPECT_EQ(node.crls->lists(), 0u);
+}
+
+TEST_F(ControllerTest, DrainsForAsLongAsItIsAskedAndNeverLonger) {
+  push({workload("u1", "web", "web")});
+  EXPECT_FALSE(controller.lifecycle().draining);
+  LifecycleReport report = controller.drain(std::nullopt);
+  EXPECT_TRUE(report.draining);
+  EXPECT_EQ(report.left, 5s) << "the configuration's";
+  EXPECT_EQ(node.drains, std::vector<Duration>{5s});
+  clock.pass(1s);
+  EXPECT_EQ(controller.drain(60s).left, 4s) << "it is not put off";
+  EXPECT_EQ(controller.drain(2s).left, 2s);
+  clock.pass(10s);
+  EXPECT_EQ(controller.lifecycle().left, 0s);
+}
+
+TEST_F(ControllerTest, DrainsNothingBeforeAMeshHasCome) {
+  EXPECT_EQ(controller.drain(std::nullopt).left, 0s);
+  EXPECT_EQ(node.drains, std::vector<Duration>{0s});
+}
+
 TEST_F(ControllerTest, OpensPortsThatWaitForTheirDescriptors) {
   node.wanted = {"uplink0"};
   EXPECT_EQ(controller.descriptors_wanted(), std::vector<std::string>{"port:uplink0"});

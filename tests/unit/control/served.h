@@ -27,11 +27,13 @@ class Served {
     options.contract_min = contract_min;
     options.contract_max = contract_max;
     options.log_fd = log_fd;
+    options.log = log;
     options.allowed_uids = allowed_uids;
     options.notice = [this](const std::string& line) {
       const std::lock_guard lock(notices_mutex);
       notices.push_back(line);
     };
+    options.drain_begun = [this] { ++drains_begun; };
     auto started = Server::start(options, node, clock);
     if (!started) {
       std::fprintf(stderr, "%s\n", started.error().c_str());
@@ -53,9 +55,11 @@ class Served {
   FakeNode node;
   FakeClock clock;
   int log_fd = -1;
+  LogSettings* log = nullptr;
   std::vector<uint32_t> allowed_uids = {0};
   std::mutex notices_mutex;
   std::vector<std::string> notices;
+  std::atomic<int> drains_begun{0};
   std::unique_ptr<Server> server;
 };
 

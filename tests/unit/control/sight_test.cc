@@ -103,6 +103,116 @@ TEST_F(SightTest, ReportsTunnelsAndPorts) {
   EXPECT_EQ(ports.rows(0).rx_packets(), 5u);
 }
 
+TrafficSample sample_of(std::string_view client, Reporter reporter = Reporter::kSource) {
+  TrafficLabels labels;
+  labels.reporter = reporter;
+  labels.mutual_tls = labels.localities = true;
+  labels.source = {client, "sc", "sr", "sns", "spiffe://td/ns/sns/sa/s", "sk", "sreg", "sz"};
+  labels.destination = {"dw", "dc", "dr", "dns", "spiffe://td/ns/dns/sa/d", "dk", "dreg", "dz"};
+  labels.service = "web.dns.svc.cluster.local";
+  labels.service_namespace = "dns";
+  labels.service_name = "web";
+  auto key = std::make_shared<TrafficKey>();
+  key->assign(labels);
+  TrafficSample sample;
+  sample.key = std::move(key);
+  sample.opened = 7;
+  sample.received_bytes = 100;
+  sample.sent_bytes = 200;
+  sample.closed[static_cast<size_t>(ResponseFlag::kNone)] = 4;
+  sample.closed[static_cast<size_t>(ResponseFlag::kDeny)] = 2;
+  return sample;
+}
+
+TEST_F(SightTest, TellsTrafficInARowPerFlagWithEveryLabel) {
+  served.node.traffic_report.samples = {sample_of("sw", Reporter::kDestination)};
+  served.node.traffic_report.pod_connections = 3;
+  served.node.traffic_report.server_tunnels = 4;
+  served.node.traffic_report.series = 1;
+  served.node.traffic_report.overflowed = 9;
+  Call call;
+  const auto client = stub();
+  const auto reader = client->Traffic(&call, {});
+  api::TrafficRows rows;
+  ASSERT_TRUE(reader->Read(&rows));
+  ASSERT_EQ(rows.rows_size(), 2) << "flags that nothing ended with are left out";
+  const api::TrafficRow& fine = rows.rows(0);
+  EXPECT_EQ(fine.ShortDebugString(),
+            "reporter: DESTINATION source { workload: \"sw\" canonical_service: \"sc\" canonical_revision: \"sr\" "
+            "workload_namespace: \"sns\" principal: \"spiffe://td/ns/sns/sa/s\" cluster: \"sk\" region: \"sreg\" "
+            "zone: \"sz\" } destination { workload: \"dw\" canonical_service: \"dc\" canonical_revision: \"dr\" "
+            "workload_namespace: \"dns\" principal: \"spiffe://td/ns/dns/sa/d\" cluster: \"dk\" region: \"dreg\" "
+            "zone: \"dz\" } destination_service: \"web.dns.svc.cluster.local\" destination_service_namespace: \"dns\" "
+            "destination_service_name: \"web\" response_flags: \"-\" mutual_tls: true localities: true opened: 7 "
+            "closed: 4 received_bytes: 100 sent_bytes: 200");
+  const api::TrafficRow& denied = rows.rows(1);
+  EXPECT_EQ(denied.response_flags(), "DENY");
+  EXPECT_EQ(denied.source().workload(), "sw");
+  EXPECT_EQ(denied.closed(), 2u);
+  EXPECT_EQ(denied.failed(), 2u);
+  EXPECT_EQ(denied.opened() + denied.received_bytes() + denied.sent_bytes(), 0u);
+  EXPECT_EQ(rows.totals().source_sockets_open(), 3u);
+  EXPECT_EQ(rows.totals().destination_sockets_open(), 4u);
+  EXPECT_EQ(rows.totals().series(), 1u);
+  EXPECT_EQ(rows.totals().overflowed(), 9u);
+  EXPECT_FALSE(reader->Read(&rows));
+  EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(SightTest, StreamsTenThousandSeriesWithTheTotalsLast) {
+  for (int i = 0; i < 10'000; ++i) {
+    served.node.traffic_report.samples.push_back(sample_of("client-" + std::to_string(i)));
+  }
+  served.node.traffic_report.series = 10'000;
+  const auto client = stub();
+  int seen = 0;
+  {
+    Call warm;
+    api::StatusReply status;
+    ASSERT_TRUE(client->Status(&warm, {}, &status).ok());
+  }
+  Call call;
+  const auto from = std::chrono::steady_clock::now();
+  const auto reader = client->Traffic(&call, {});
+  api::TrafficRows rows;
+  uint64_t series = 0;
+  while (reader->Read(&rows)) {
+    EXPECT_EQ(series, 0u) << "nothing comes behind the totals";
+    seen += rows.rows_size();
+    EXPECT_LT(rows.ByteSizeLong(), size_t{1} << 20);
+    if (rows.has_totals()) series = rows.totals().series();
+  }
+  RecordProperty(
+      "milliseconds",
+      static_cast<int>(
+          std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - from).count()));
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(seen, 20'000);
+  EXPECT_EQ(series, 10'000u);
+}
+
+TEST_F(SightTest, SumsThatMissAWorkerAreNotTold) {
+  served.node.traffic_report.samples = {sample_of("sw")};
+  served.node.traffic_report.workers_silent = 1;
+  Call call;
+  const auto client = stub();
+  const auto reader = client->Traffic(&call, {});
+  api::TrafficRows rows;
+  EXPECT_FALSE(reader->Read(&rows));
+  const grpc::Status status = reader->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_NE(status.error_message().find("1 of the workers"), std::string::npos) << status.error_message();
+}
+
+TEST_F(SightTest, LinesThatWorkersLostAreCountedWithThoseOfTheWriter) {
+  served.node.lines_lost = 5;
+  Call call;
+  api::StatusReply reply;
+  ASSERT_TRUE(stub()->Status(&call, {}, &reply).ok());
+  EXPECT_EQ(reply.log_lines_lost(), 5u);
+  EXPECT_EQ(served.server->log_lines_lost(), 5u);
+}
+
 TEST_F(SightTest, SumsCountersOverWorkersAndListsAllOfThem) {
   Call call;
   api::CountersRequest request;
