@@ -25,6 +25,15 @@ LEVELS = {
 }
 DRIVER_LEVEL = 3  # drivers implement interfaces of level 2; only main, tests and perf know them
 
+# The agent's rooms in the order of their dependence: a room includes agent rooms of lower levels only.
+AGENT_LEVELS = {
+    "log": 0, "reconcile": 0,
+    "local": 1, "ca": 1, "node": 1, "istiod": 1,
+    "istioca": 2, "xds": 2, "southbound": 2,
+    "admin": 3,
+    "agent": 4, "ctl": 4,
+}
+
 # What the agent may see of the data plane: the contract, the configuration both read, and the base under it.
 AGENT_SEES = {"base", "config", "control"}
 # culvertctl explains decisions with the code that makes them.
@@ -41,7 +50,9 @@ THIRD_PARTY_HOMES = [
     (r"openssl/.*", {"dataplane/tls", "dataplane/identity", "drivers/crypto", "controlagent/ca"}),
     (r"nghttp2/.*", {"dataplane/http2"}),
     (r"(intel-)?ipsec-mb\.h", {"drivers/crypto"}),
-    (r"(grpc|grpcpp|google/protobuf)/.*", {"dataplane/control", "controlagent"}),
+    (r"(grpc|grpcpp|google/protobuf)/.*",
+     {"dataplane/control", "controlagent/ctl", "controlagent/istioca", "controlagent/istiod", "controlagent/southbound",
+      "controlagent/xds"}),
     (r"yaml-cpp/.*|yaml\.h", {"dataplane/config"}),
     (r"httplib\.h", {"controlagent/admin"}),
     (r"(spdlog|fmt|CLI|nlohmann)/.*", {"dataplane/main", "dataplane/control", "controlagent"}),
@@ -168,6 +179,13 @@ def _check_level(path, here, there, name):
         return []
     if there.part == "drivers":
         return [f'{path}: "{name}": the agent does not know the drivers']
+    if there.part == "controlagent":
+        ours, theirs = AGENT_LEVELS.get(here.room), AGENT_LEVELS.get(there.room)
+        if ours is None or theirs is None:
+            return [f"{path}: controlagent/{here.room if ours is None else there.room} is not in the table of rooms"]
+        if theirs >= ours:
+            return [f'{path}: "{name}" is level {theirs} of the agent, {here.room} is level {ours}: lower levels only']
+        return []
     if there.part == "dataplane":
         sees = {"ctl": CTL_SEES, "ca": CA_SEES}.get(here.room, AGENT_SEES)
         if there.room not in sees:

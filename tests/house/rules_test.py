@@ -7,7 +7,8 @@ import rules
 
 TREE = {"dataplane/base/time.h", "dataplane/tcp/stack.h", "dataplane/tcp/rto.h", "dataplane/tls/session.h",
         "dataplane/proxy/proxy.h", "dataplane/control/server.h", "dataplane/control/api/mesh.proto",
-        "dataplane/config/config.h", "drivers/tap/tap_port.h", "controlagent/ca/ca.h"}
+        "dataplane/config/config.h", "drivers/tap/tap_port.h", "controlagent/ca/ca.h", "controlagent/xds/client.h",
+        "controlagent/istiod/endpoint.h", "controlagent/new/new.h"}
 
 
 def includes(path, *names):
@@ -40,6 +41,12 @@ class Levels(unittest.TestCase):
         self.assertEqual(len(includes("controlagent/node/node.cc", '"control/server.h"')), 1)
         self.assertEqual(len(includes("controlagent/node/node.cc", '"tcp/stack.h"')), 1)
 
+    def test_rooms_of_the_agent_have_an_order(self):
+        self.assertEqual(includes("controlagent/xds/client.cc", '"istiod/endpoint.h"'), [])
+        self.assertEqual(len(includes("controlagent/istiod/endpoint.cc", '"xds/client.h"')), 1)
+        self.assertEqual(len(includes("controlagent/southbound/southbound.cc", '"xds/client.h"')), 1)
+        self.assertEqual(len(includes("controlagent/new/new.cc", '"xds/client.h"')), 1)
+
 
 class Homes(unittest.TestCase):
     def test_a_third_party_header_away_from_home_is_caught(self):
@@ -47,6 +54,7 @@ class Homes(unittest.TestCase):
         self.assertEqual(len(includes("dataplane/proxy/proxy.cc", "<openssl/ssl.h>")), 1)
         self.assertEqual(len(includes("dataplane/worker/node.cc", "<grpcpp/grpcpp.h>")), 1)
         self.assertEqual(len(includes("controlagent/local/mesh.cc", "<yaml-cpp/yaml.h>")), 1)
+        self.assertEqual(len(includes("controlagent/reconcile/mesh.h", "<google/protobuf/message.h>")), 1)
 
     def test_at_home_it_passes(self):
         self.assertEqual(includes("dataplane/packet/packet.cc", "<rte_mbuf.h>"), [])
