@@ -515,6 +515,33 @@ class TlsTool(unittest.TestCase):
         thread.join()
         listener.close()
 
+    def test_the_end_of_the_input_waits_for_what_the_peer_has_not_read_yet(self):
+        listener = socket.create_server(("127.0.0.1", 0))
+        context = self.context(server=True)
+        got = hashlib.sha256()
+
+        def serve():
+            raw, _ = listener.accept()
+            with context.wrap_socket(raw, server_side=True) as stream:
+                time.sleep(1.5)
+                while piece := stream.recv(65536):
+                    got.update(piece)
+                stream.unwrap()
+        thread = threading.Thread(target=serve)
+        thread.start()
+        # As a file: it ends while most of it still waits for the peer.
+        with tempfile.TemporaryFile() as source:
+            source.write(bulk()[:BULK_BYTES // 4])
+            source.seek(0)
+            client = self.tool_client(listener.getsockname()[1], stdin=source)
+            client.finish()
+        thread.join()
+        listener.close()
+        self.assertEqual(got.hexdigest(), hashlib.sha256(bulk()[:BULK_BYTES // 4]).hexdigest())
+        report = json_of(client.stderr)
+        self.assertEqual(report["bytes_sent"], BULK_BYTES // 4)
+        self.assertEqual(report["close_reason"], "close_notify")
+
     def test_an_end_without_close_notify_is_called_truncated(self):
         server, port = self.tool_server("--echo")
         stream = self.connect(port)
