@@ -271,6 +271,30 @@ TEST(Traffic, AReadersKeyOutlivesTheSeries) {
   EXPECT_EQ(samples[0].key->labels().source.workload, "a");
 }
 
+TEST(Traffic, CoresAreSummedByLabelSet) {
+  std::vector<TrafficSample> samples;
+  uint64_t n = 1;
+  for (const uint64_t seed : {1u, 2u}) {
+    TrafficTable table({}, seed);
+    for (const char* client : {"a", "b", "a", seed == 1 ? "c" : "d"}) {
+      TrafficTable::Series& series = table.open(labels(client), kStart);
+      series.received_bytes += n++;
+      series.sent_bytes += 1'000;
+      table.close(series, ResponseFlag::kDeny, kStart);
+    }
+    for (TrafficSample& sample : all(table, kStart)) samples.push_back(std::move(sample));
+  }
+  const std::vector<TrafficSample> sums = summed(std::move(samples));
+  ASSERT_EQ(sums.size(), 4u);
+  EXPECT_EQ(of(sums, "a").opened, 4u);
+  EXPECT_EQ(of(sums, "a").received_bytes, 1u + 3u + 5u + 7u);
+  EXPECT_EQ(of(sums, "a").sent_bytes, 4'000u);
+  EXPECT_EQ(closed(of(sums, "a"), ResponseFlag::kDeny), 4u);
+  EXPECT_EQ(of(sums, "b").received_bytes, 2u + 6u);
+  EXPECT_EQ(of(sums, "c").received_bytes, 4u);
+  EXPECT_EQ(of(sums, "d").received_bytes, 8u);
+}
+
 // Opens, closes, ages and removals in a random order, against a plain map.
 TEST(Traffic, AgreesWithAMap) {
   TrafficTable table({.series_max = 64, .idle_max = 10s}, 7);
