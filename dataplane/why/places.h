@@ -21,7 +21,7 @@ struct Destination {
   const snapshot::Service* service = nullptr;
   const snapshot::Workload* workload = nullptr;
   const snapshot::Service* namesake = nullptr;  // a service that a workload's name would name, too
-  bool port_assumed = false;  // none was written, and only one is possible
+  bool port_assumed = false;                    // none was written, and only one is possible
 };
 
 // Host names are looked up as the source's resolver would: its own namespace first.

@@ -61,11 +61,13 @@ TEST(PolicyEval, AWorkloadOfAMeshIsNamed) {
   const std::string mesh = written(folder, "mesh.yaml", kMeshFile);
   const std::string lines = written(
       folder, "lines",
-      R"({"workload": "shop/api-1", "connection": {"source_identity": "spiffe://cluster.local/ns/shop/sa/web", "source_ip": "10.0.1.10", "port": 8080}})"
+      R"({"workload": "shop/api-1", "connection": {"source_identity": "spiffe://cluster.local/ns/shop/sa/web", )"
+      R"("source_ip": "10.0.1.10", "port": 8080}})"
       "\n\n"
       R"({"workload": "10.0.2.10", "connection": {"source_ip": "10.0.1.10", "port": 8080}})"
       "\n"
-      R"({"workload": "Kubernetes//Pod/shop/api-1", "policies": [], "connection": {"source_ip": "10.0.1.10", "port": 8080}})"
+      R"({"workload": "Kubernetes//Pod/shop/api-1", "policies": [], )"
+      R"("connection": {"source_ip": "10.0.1.10", "port": 8080}})"
       "\n");
   const Ran result = ran({"policy", "eval", "--mesh", mesh, "--in", lines});
   EXPECT_EQ(result.status, kDone) << result.err;
@@ -89,10 +91,13 @@ TEST(PolicyEval, ALineThatIsNotAcceptedIsAnsweredAndTheNextOneRead) {
       {R"({"policies": [], "workload": {"namespace": "a"}})", R"(["connection: is required"])"},
       {R"({"workload": {"namespace": "a"}, "connection": {"source_ip": "::1", "destination_ip": "::1", "port": 1}})",
        R"(["policies: is required without --mesh or --config-dump"])"},
-      {R"({"policies": [], "workload": "shop/web", "connection": {"source_ip": "::1", "destination_ip": "::1", "port": 1}})",
+      {R"({"policies": [], "workload": "shop/web", )"
+       R"("connection": {"source_ip": "::1", "destination_ip": "::1", "port": 1}})",
        R"(["workload: a name needs --mesh or --config-dump; else {\"namespace\", \"policies\"} is accepted"])"},
-      {R"({"policies": [], "workload": {"namespace": "a"}, "connection": {"source_identity": "web", "source_ip": "x", "destination_ip": "::1", "port": 65536, "sport": 1}})",
-       R"(["connection.source_identity: `web` is not accepted; accepted: spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT, null",)"
+      {R"({"policies": [], "workload": {"namespace": "a"}, "connection": {"source_identity": "web", )"
+       R"("source_ip": "x", "destination_ip": "::1", "port": 65536, "sport": 1}})",
+       R"(["connection.source_identity: `web` is not accepted; accepted: )"
+       R"(spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT, null",)"
        R"("connection.source_ip: `x` is not accepted; accepted: an IPv4 or IPv6 address",)"
        R"("connection.port: `65536` is not accepted; accepted: a number from 0 to 65535",)"
        R"("connection.sport: is not a key here; accepted: source_identity, source_ip, destination_ip, port"])"},

@@ -183,7 +183,8 @@ TEST_F(WhyCommand, SaysWhatItCannotUnderstand) {
 TEST_F(WhyCommand, RecordsAreThoseThatTheContractBrings) {
   constexpr const char* kEverything = R"(
 workloads:
-- {uid: u1, name: n, namespace: ns, workloadIps: [10.0.0.1, "fd00::1", "::ffff:10.0.0.9"], network: net, protocol: HBONE,
+- {uid: u1, name: n, namespace: ns, workloadIps: [10.0.0.1, "fd00::1", "::ffff:10.0.0.9"], network: net,
+   protocol: HBONE,
    networkMode: HostNetwork, status: Unhealthy, trustDomain: td, serviceAccount: sa, node: n1, clusterId: c,
    hostname: h.example, workloadName: wn, workloadType: cronjob, canonicalName: cn, canonicalRevision: cr,
    nativeTunnel: true, waypoint: {destination: net/1.1.1.1, hboneMtlsPort: 15008},
