@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 #include "agent/agent.h"
 #include "agent/privileges.h"
@@ -112,6 +113,8 @@ int run(const std::string& path, const config::Overrides& overrides, config::Loa
 }  // namespace
 
 int main(int argc, char** argv) {
+  // gRPC writes lines of its own to standard error, in its own form, for what our log tells in full.
+  setenv("GRPC_VERBOSITY", "NONE", 0);
   CLI::App app{"Culvert's control agent: tells one node's data plane about its pods, the mesh and their certificates.",
                "culvert-agent"};
   app.footer(
