@@ -2,8 +2,8 @@
 """A scrape of the agent is read by Prometheus's own parsers, with the values and labels that were written.
 
 promtool reads the older text format with `check metrics` (which also tells its opinion on names: ztunnel's names are
-given, so an opinion is no failure), and OpenMetrics, strictly, with `tsdb create-blocks-from openmetrics`, which asks for
-a time on each sample: it is added here.
+given, so an opinion is no failure), and OpenMetrics, strictly, with `tsdb create-blocks-from openmetrics`, which asks
+for a time on each sample: it is added here.
 """
 
 import pathlib
