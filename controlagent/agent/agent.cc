@@ -345,6 +345,9 @@ admin::AgentCounts Agent::counts() const {
   out.mesh_transactions = progress.mesh_transactions;
   out.mesh_records_sent = progress.mesh_records_sent;
   out.certificates_installed = progress.certificates_installed;
+  out.proxies_started = progress.pods_started;
+  out.proxies_stopped = progress.pods_stopped;
+  out.mesh_push_seconds = progress.mesh_push_seconds;
   return out;
 }
 

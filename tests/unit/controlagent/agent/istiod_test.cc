@@ -124,6 +124,7 @@ TEST_F(IstiodAgentTest, MeshAndCertificatesComeFromIstiodAndShowAtTheFaces) {
   EXPECT_THAT(dump(), HasSubstr("\"serialNumber\": \"" + data_plane_.serials().at("web") + "\""));
   EXPECT_THAT(metrics(), HasSubstr("istio_xds_message_total{url=\"type.googleapis.com/istio.workload.Address\"} "));
   EXPECT_THAT(metrics(), HasSubstr("istio_build{component=\"ztunnel\","));
+  EXPECT_NE(metrics().find("\nculvert_mesh_push_duration_seconds_count 1\n"), std::string::npos);
 }
 
 TEST_F(IstiodAgentTest, AnAgentThatRestartedChangesNothingThatDidNotChange) {
