@@ -227,7 +227,10 @@ class Supervisor:
                            for name, program in programs.items()}
                     for node, programs in self._programs.items()}
         if request["do"] == "kill":
-            pid = self._programs[request["node"]][request["program"]].kill(float(request.get("hold", 0)))
+            program = self._programs[request["node"]][request["program"]]
+            pid = program.kill(float(request.get("hold", 0)))
+            while pid is not None and program.pid == pid:  # the kernel ends it, in its own time
+                await asyncio.sleep(0.005)
             return {"pid": pid}
         if request["do"] == "stop":
             self._stop.set()

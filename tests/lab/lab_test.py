@@ -129,13 +129,50 @@ class Lab(unittest.TestCase):
         self.assertIn("up already", twice.stderr)
 
     def test_what_is_not_built_is_refused_in_one_sentence(self):
-        for words in (["--pods", "packet"], ["--uplink", "packet"], ["--workers", "2"], ["--istiod", "fake"]):
+        for words in (["--pods", "packet"], ["--uplink", "packet"], ["--workers", "2"]):
             with self.subTest(" ".join(words)):
                 done = lab("up", "--name", "t-refuse", "--bin", b.BIN, *words)
                 self.assertEqual(done.returncode, 1)
                 self.assertEqual(len(done.stderr.strip().splitlines()), 1)
                 self.assertIn("not built yet", done.stderr)
                 self.assertFalse((b.p.STATE_ROOT / "t-refuse").exists())
+
+    def test_a_control_plane_that_cannot_be_one_is_refused_in_one_sentence(self):
+        for words, sentence in ((["--istiod", "somewhere"], "`fake` or ADDR:PORT is accepted"),
+                                (["--istiod", "127.0.0.1:1"], "needs --istiod-root FILE"),
+                                (["--istiod-root", __file__], "belong to --istiod ADDR:PORT"),
+                                (["--istiod", "127.0.0.1:1", "--istiod-root", "/nowhere"], "/nowhere does not exist"),
+                                (["--istiod", "127.0.0.1:1", "--istiod-root", __file__, "--mesh", __file__],
+                                 "the mesh of --istiod ADDR:PORT comes from there")):
+            with self.subTest(" ".join(words)):
+                done = lab("up", "--name", "t-refuse", "--bin", b.BIN, *words)
+                self.assertEqual(done.returncode, 1)
+                self.assertEqual(len(done.stderr.strip().splitlines()), 1)
+                self.assertIn(sentence, done.stderr)
+                self.assertFalse((b.p.STATE_ROOT / "t-refuse").exists())
+
+    def test_a_control_plane_of_this_machine_is_reached_through_the_relay(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "mesh.yaml").write_text(b.configs.mesh_yaml(), encoding="utf-8")
+        istiod = subprocess.Popen([f"{b.BIN}/culvert-fake-istiod", "--listen", "127.0.0.1:0", "--mesh",
+                                   folder / "mesh.yaml", "--out", folder], stdin=subprocess.DEVNULL,
+                                  stderr=subprocess.PIPE, text=True)
+        self.addCleanup(istiod.stderr.close)
+        self.addCleanup(istiod.wait)
+        self.addCleanup(istiod.kill)
+        where = re.search(r"https://(127\.0\.0\.1:\d+)", istiod.stderr.readline()).group(1)
+        self.addCleanup(lab, "down", "--name", "t-relay")
+        up = lab("up", "--name", "t-relay", "--bin", b.BIN, "--no-huge", "--istiod", where, "--istiod-root",
+                 str(folder / "root-cert.pem"), "--token", str(folder / "istio-token"))
+        self.assertEqual(up.returncode, 0, up.stderr)
+        status = f"{b.p.STATE_ROOT}/t-relay/n1/control.sock"
+
+        def valid():
+            shown = subprocess.run([f"{b.BIN}/culvertctl", "--socket", status, "status", "-o", "json"],
+                                   capture_output=True, text=True, check=True).stdout
+            return [row for row in json.loads(shown)["certificates"] if row["state"].lower() == "valid"]
+
+        b.wait_for(lambda: len(valid()) == 2, 15, "node 1 has no certificates")
 
     def test_a_lab_that_cannot_come_up_says_why_and_leaves_nothing(self):
         before = traces()
