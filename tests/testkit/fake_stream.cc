@@ -71,9 +71,9 @@ void FakeIstiod::Core::Stream::OnReadDone(bool ok) {
     refuse(grpc::StatusCode::INTERNAL, "the request does not parse");
     return;
   }
-  std::vector<FakeIstiodEvent> events;
-  const auto refusal = ads_->on_request(request, core_.table, events);
-  core_.tell_all(std::move(events));
+  std::vector<FakeIstiodEvent> told;
+  const auto refusal = ads_->on_request(request, core_.table, told);
+  core_.tell_all(std::move(told));
   if (refusal) {
     refuse(refusal->grpc_code, refusal->text);
     return;
@@ -115,9 +115,9 @@ void FakeIstiod::Core::Stream::send() {
     bytes = std::move(raw_.front());
     raw_.pop_front();
   } else {
-    std::vector<FakeIstiodEvent> events;
-    const auto response = ads_->next(core_.table, core_.pushes, events);
-    core_.tell_all(std::move(events));
+    std::vector<FakeIstiodEvent> told;
+    const auto response = ads_->next(core_.table, core_.pushes, told);
+    core_.tell_all(std::move(told));
     if (!response) return;
     bytes = response->SerializeAsString();
   }

@@ -402,6 +402,13 @@ TEST(ConfigDump, HasWhatIstioctlReads) {
   }
 }
 
+// CPU time of this thread: what others do on the machine does not count.
+std::chrono::milliseconds cpu_time() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::milliseconds(time.tv_sec * 1000 + time.tv_nsec / 1'000'000);
+}
+
 // A mesh of the design's size. The bound is many times what it takes; it is there to catch a square.
 TEST(ConfigDump, AMeshOfAHundredThousandIsWrittenInSecondsAndPieces) {
   using namespace reconcile;
@@ -427,24 +434,24 @@ TEST(ConfigDump, AMeshOfAHundredThousandIsWrittenInSecondsAndPieces) {
     mesh.services[s.key()] = s;
   }
   store.replace(Source::kIstiod, std::move(mesh));
-  const auto begin = std::chrono::steady_clock::now();
+  const auto begin = cpu_time();
   Dump dump = empty_dump();
   dump.mesh = store.snapshot();
-  const auto copied = std::chrono::steady_clock::now();
+  const auto copied = cpu_time();
   size_t bytes = 0, largest = 0;
   EXPECT_TRUE(write_config_dump(dump, [&](std::string_view piece) {
     bytes += piece.size();
     largest = std::max(largest, piece.size());
     return true;
   }));
-  const auto end = std::chrono::steady_clock::now();
-  const auto ms = [](auto span) { return std::chrono::duration_cast<std::chrono::milliseconds>(span).count(); };
+  const auto end = cpu_time();
   std::printf("copied in %ld ms, %zu MB written in %ld ms, pieces of %zu KB at most\n",
-              static_cast<long>(ms(copied - begin)), bytes >> 20, static_cast<long>(ms(end - copied)), largest >> 10);
+              static_cast<long>((copied - begin).count()), bytes >> 20, static_cast<long>((end - copied).count()),
+              largest >> 10);
   EXPECT_GT(bytes, 40u << 20);
   EXPECT_LT(largest, 128u << 10);
 #ifndef __SANITIZE_ADDRESS__
-  EXPECT_LT(end - begin, 10s);
+  EXPECT_LT(end - begin, 3s);
 #endif
 }
 

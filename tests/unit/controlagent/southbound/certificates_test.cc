@@ -208,7 +208,7 @@ TEST_F(CertificatesTest, OfAShortLifeDatedBackAreNotFetchedInALoop) {
 
 TEST_F(CertificatesTest, ThatRunOutAreToldBeforeAndRefusedAfterAndComeBack) {
   data_plane_.start();
-  istiod_->set_ca({.lifetime = 4s});
+  istiod_->set_ca({.lifetime = 8s});
   start_agent();
   mesh({"web"});
   ASSERT_TRUE(eventually([&] { return has("web"); })) << lines();
