@@ -37,10 +37,12 @@ struct MeshBuilder::Impl {
     std::shared_ptr<const Workload> workload;
   };
   // Of two claims the higher rank is better, then the later one (reference 9.4).
-  static bool is_better(const Claim& a, const Claim& b) {
-    return a.rank != b.rank ? a.rank > b.rank : a.sequence > b.sequence;
-  }
-  std::map<NetworkAddress, std::vector<Claim>> claims;
+  struct Better {
+    bool operator()(const Claim& a, const Claim& b) const {
+      return a.rank != b.rank ? a.rank > b.rank : a.sequence > b.sequence;
+    }
+  };
+  std::map<NetworkAddress, std::set<Claim, Better>> claims;
   std::map<Name, std::map<std::string, std::shared_ptr<const Workload>>> namesakes;
   std::set<std::string> stale_services, stale_scopes;
   std::set<Name> stale_names;
@@ -131,8 +133,7 @@ void MeshBuilder::Impl::index(const Standing<Workload>& standing) {
     const Claim claim{rank_of(*w), standing.sequence, w};
     for (const IpAddress& address : w->addresses) {
       const NetworkAddress key{w->network, address};
-      std::vector<Claim>& list = claims[key];
-      list.insert(std::upper_bound(list.begin(), list.end(), claim, is_better), claim);
+      claims[key].insert(claim);
       stale_addresses.insert(key);
     }
   }
@@ -152,8 +153,7 @@ void MeshBuilder::Impl::unindex(const Standing<Workload>& standing) {
     const Claim claim{rank_of(*w), sequence, w};
     for (const IpAddress& address : w->addresses) {
       const auto found = claims.find(NetworkAddress{w->network, address});
-      const auto at = std::lower_bound(found->second.begin(), found->second.end(), claim, is_better);
-      found->second.erase(at);
+      found->second.erase(claim);
       stale_addresses.insert(found->first);
       if (found->second.empty()) claims.erase(found);
     }
@@ -275,7 +275,7 @@ void MeshBuilder::Impl::write_address(const NetworkAddress& key) {
     by_address.erase(hash, is_it);
     return;
   }
-  const auto& best = found->second.front().workload;
+  const auto& best = found->second.begin()->workload;
   const Mesh::AddressSlot* present = by_address.find(hash, is_it);
   if (present && present->workload == best) return;
   auto slot = std::make_shared<Mesh::AddressSlot>();

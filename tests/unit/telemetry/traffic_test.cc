@@ -185,7 +185,8 @@ TEST(Traffic, WhatFindsNoRoomIsCountedTogetherAndTold) {
   TrafficTable table({.series_max = 100}, 1);
   std::vector<TrafficTable::Series*> held;
   for (int i = 0; i < 150; ++i) {
-    TrafficLabels one = labels("client-" + std::to_string(i));
+    const std::string client = "client-" + std::to_string(i);
+    TrafficLabels one = labels(client);
     if (i % 2 == 1) one.reporter = Reporter::kDestination;
     held.push_back(&table.open(one, kStart));
     held.back()->received_bytes += 1;
@@ -235,7 +236,8 @@ TEST(Traffic, BytesOfLabelsAreBoundedToo) {
   const std::string long_text(500, 'x');
   TrafficTable table({.label_bytes_max = 10'000}, 1);
   for (int i = 0; i < 100; ++i) {
-    TrafficLabels one = labels(std::to_string(i));
+    const std::string client = std::to_string(i);
+    TrafficLabels one = labels(client);
     one.source.cluster = long_text;
     table.close(table.open(one, kStart), ResponseFlag::kNone, kStart);
   }
