@@ -13,7 +13,7 @@ BED = None
 
 # A fifth of its life a certificate lies back, half of it is over ten seconds after it was issued.
 LIFETIME = 25
-DRAIN_SECONDS = 4
+DRAIN_SECONDS = 10
 
 
 def setUpModule():
@@ -228,7 +228,7 @@ class Drain(unittest.TestCase):
                 status, body = BED.http("n2", 15000, "/quitquitquit", "POST")
                 self.assertEqual((status, body), (200, "shutdown now\n"))
                 self.assertFalse(self._works(0.5), "nothing new is taken")
-                while time.monotonic() - begin < DRAIN_SECONDS - 1.5:
+                while time.monotonic() - begin < DRAIN_SECONDS - 6:  # a busy machine needs seconds for 500 echoes
                     self._all_echo(streams)
                     self.assertEqual(BED.pid("n2"), pid, "it has not ended yet")
                 b.wait_for(lambda: BED.pid("n2") != pid, DRAIN_SECONDS + 2 - (time.monotonic() - begin),
