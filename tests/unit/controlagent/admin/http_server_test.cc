@@ -180,7 +180,20 @@ TEST_F(HttpServerTest, SilentClientsMakeRoomForOneThatAsks) {
   EXPECT_EQ(client().get("/a").body, "GET /a");
   EXPECT_LT(Clock::now() - begin, std::chrono::milliseconds(1500)) << "without waiting for a patience to end";
   EXPECT_GE(server_->counts().refused, 9u);
-  EXPECT_TRUE(silent.front().ends()) << "the one that has waited longest goes first";
+}
+
+TEST_F(HttpServerTest, TheOneThatHasWaitedLongestGoes) {
+  serve(4);
+  std::vector<Client> idle;
+  for (int i = 0; i < 4; i++) {
+    idle.push_back(client());
+    EXPECT_EQ(idle.back().get("/a").status, 200);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the server's threads have begun to wait
+  EXPECT_EQ(idle[0].get("/again").status, 200) << "now the second has waited longest";
+  EXPECT_EQ(client().get("/b").status, 200);
+  EXPECT_TRUE(idle[1].ends(std::chrono::seconds(10)));
+  for (const int i : {0, 2, 3}) EXPECT_EQ(idle[static_cast<size_t>(i)].get("/c").status, 200) << i;
 }
 
 TEST_F(HttpServerTest, ReadersThatDoNotReadMakeRoomToo) {
