@@ -217,7 +217,7 @@ class Writer {
                                                       {"valid", State::kValid}};
       for (const auto& [name, state] : states) {
         const auto n = std::count_if(scrape_.certificates->begin(), scrape_.certificates->end(),
-                                     [&](const auto& row) { return row.state == state; });
+                                     [wanted = state](const auto& row) { return row.state == wanted; });
         out_.sample({{"state", name}}, static_cast<uint64_t>(n));
       }
     }
