@@ -326,6 +326,8 @@ class Load:
     def stop(self):
         self._stop.set()
         self._thread.join(10)
+        if self._thread.is_alive() and self.failure is None:
+            self.failure = AssertionError("the connection stands still")
         self._stream.close()
 
 

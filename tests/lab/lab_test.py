@@ -129,6 +129,7 @@ class Lab(unittest.TestCase):
         self.assertIn("up already", twice.stderr)
 
     def test_what_is_not_built_is_refused_in_one_sentence(self):
+        self.addCleanup(lab, "down", "--name", "t-refuse")
         for words in (["--pods", "packet"], ["--uplink", "packet"], ["--workers", "2"]):
             with self.subTest(" ".join(words)):
                 done = lab("up", "--name", "t-refuse", "--bin", b.BIN, *words)
@@ -138,6 +139,7 @@ class Lab(unittest.TestCase):
                 self.assertFalse((b.p.STATE_ROOT / "t-refuse").exists())
 
     def test_a_control_plane_that_cannot_be_one_is_refused_in_one_sentence(self):
+        self.addCleanup(lab, "down", "--name", "t-refuse")
         for words, sentence in ((["--istiod", "somewhere"], "`fake` or ADDR:PORT is accepted"),
                                 (["--istiod", "127.0.0.1:1"], "needs --istiod-root FILE"),
                                 (["--istiod-root", __file__], "belong to --istiod ADDR:PORT"),
