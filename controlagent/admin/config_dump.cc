@@ -1,7 +1,6 @@
 #include "admin/config_dump.h"
 
 #include <algorithm>
-#include <ctime>
 #include <set>
 #include <unordered_map>
 
@@ -15,14 +14,6 @@ namespace {
 using reconcile::HealthPolicy;
 using southbound::CertificateRow;
 using southbound::SessionRow;
-
-std::string rfc3339(UnixTime time) {
-  const std::time_t unix_time = std::chrono::system_clock::to_time_t(time);
-  std::tm parts{};
-  gmtime_r(&unix_time, &parts);
-  char out[32];
-  return {out, std::strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%SZ", &parts)};
-}
 
 std::string state_of(const CertificateRow& row, const std::map<std::string, std::string>& errors) {
   if (row.state == CertificateRow::State::kValid) return "Available";

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 
 #include "ca/ca.h"
 #include "ca/certificate.h"
@@ -32,15 +31,6 @@ struct Paths {
 };
 
 UnixTime wall_clock() { return std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now()); }
-
-std::string calendar(UnixTime t) {
-  const time_t seconds = t.time_since_epoch().count();
-  tm parts{};
-  gmtime_r(&seconds, &parts);
-  char text[32];
-  strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 // A key's text on its way to a file; wiped when it goes.
 class KeyText {
@@ -113,7 +103,7 @@ struct Authority::Impl {
     if (auto ok = check_lifetime(lifetime); !ok) return ok.error();
     const UnixTime limit = ca::not_after(chain.front().get());
     if (now >= limit) {
-      return ca_cert_path + " expired on " + calendar(limit) + "; make a new CA in another directory";
+      return ca_cert_path + " expired on " + rfc3339(limit) + "; make a new CA in another directory";
     }
     const Template leaf{.kind = Kind::kLeaf,
                         .common_name = "",

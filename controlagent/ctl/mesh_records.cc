@@ -90,15 +90,6 @@ sn::PortMap ports(const rc::PortMap& in) {
   return out;
 }
 
-// Bits behind the length are cleared.
-Prefix masked(const Prefix& in) {
-  std::array<uint8_t, 16> bytes = in.address.bytes();
-  for (size_t bit = in.bits + (in.address.is_v4() ? 96u : 0u); bit < 128; ++bit) {
-    bytes[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
-  }
-  return {*IpAddress::from_bytes(bytes), in.bits};
-}
-
 std::vector<sn::StringMatch> strings(const std::vector<rc::StringMatch>& in) {
   std::vector<sn::StringMatch> out;
   for (const rc::StringMatch& match : in) out.push_back({named(match.kind, kKinds), match.text});
@@ -113,7 +104,7 @@ std::vector<sn::ServiceAccountMatch> accounts(const std::vector<rc::ServiceAccou
 
 std::vector<Prefix> prefixes(const std::vector<Prefix>& in) {
   std::vector<Prefix> out;
-  for (const Prefix& prefix : in) out.push_back(masked(prefix));
+  for (const Prefix& prefix : in) out.push_back(prefix.masked());
   return out;
 }
 
@@ -171,7 +162,7 @@ sn::Service to_record(const rc::Service& in) {
     if (vip.prefix.bits == (vip.prefix.address.is_v4() ? 32 : 128)) {
       out.vips.push_back({vip.network, vip.prefix.address});
     } else {
-      out.cidr_vips.push_back({vip.network, masked(vip.prefix)});
+      out.cidr_vips.push_back({vip.network, vip.prefix.masked()});
     }
   }
   out.ports = ports(in.ports);

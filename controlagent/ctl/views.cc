@@ -1,8 +1,8 @@
 #include "ctl/views.h"
 
 #include <algorithm>
-#include <ctime>
 
+#include "base/time.h"
 #include "ctl/table.h"
 
 namespace culvert::ctl {
@@ -46,13 +46,7 @@ Value of_value_above_zero(const Value& rows, bool all) {
 
 std::string show_date(const Value& value) {
   if (value.signed_number == 0) return "-";
-  const time_t seconds = value.signed_number / 1000;
-  tm parts{};
-  char out[32];
-  if (::gmtime_r(&seconds, &parts) == nullptr || std::strftime(out, sizeof(out), "%Y-%m-%dT%H:%M:%SZ", &parts) == 0) {
-    return "-";
-  }
-  return out;
+  return rfc3339(UnixTime(std::chrono::seconds(value.signed_number / 1000)));
 }
 
 std::string show_status(const Value& status) {

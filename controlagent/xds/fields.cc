@@ -60,11 +60,7 @@ std::optional<Prefix> Fields::prefix(const std::string& bytes, uint32_t length) 
   // An IPv4-mapped address of 16 bytes is IPv4 to us (D18): its length has to lie within the last 32 bits.
   const bool mapped = base->is_v4() && bytes.size() == 16;
   if (mapped && length < 96) return std::nullopt;
-  const uint32_t kept = base->is_v4() && !mapped ? length + 96 : length;
-  std::array<uint8_t, 16> masked = base->bytes();
-  for (uint32_t bit = kept; bit < 128; ++bit) masked[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
-  const auto address = IpAddress::from_bytes(masked);
-  return Prefix{*address, static_cast<uint8_t>(base->is_v4() ? kept - 96 : kept)};
+  return Prefix{*base, static_cast<uint8_t>(mapped ? length - 96 : length)}.masked();
 }
 
 }  // namespace culvert::xds

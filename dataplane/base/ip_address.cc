@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "base/endian.h"
+#include "base/mix.h"
 
 namespace culvert {
 
@@ -106,6 +107,14 @@ bool Prefix::contains(const IpAddress& other) const {
   return ((address.bytes()[whole] ^ other.bytes()[whole]) & mask) == 0;
 }
 
+Prefix Prefix::masked() const {
+  std::array<uint8_t, 16> bytes = address.bytes();
+  for (size_t bit = address.is_v4() ? 96u + bits : bits; bit < 128; ++bit) {
+    bytes[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
+  }
+  return {address.is_v4() ? IpAddress::v4(&bytes[12]) : IpAddress::v6(bytes.data()), bits};
+}
+
 std::string Prefix::to_string() const { return address.to_string() + "/" + std::to_string(bits); }
 
 std::optional<Endpoint> Endpoint::parse(std::string_view text) {
@@ -127,11 +136,6 @@ std::string Endpoint::to_string() const {
 }
 
 uint64_t hash_of(const IpAddress& address, uint64_t seed) {
-  // Multiply and fold (the mixing step of wyhash), once per half.
-  auto mix = [](uint64_t a, uint64_t b) {
-    const __uint128_t product = static_cast<__uint128_t>(a) * b;
-    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-  };
   return mix(mix(address.high() ^ 0xa0761d6478bd642fULL, seed ^ 0xe7037ed1a0b428dbULL) ^ address.low(),
              0x8ebc6af09c88c6e3ULL);
 }

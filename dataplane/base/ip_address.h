@@ -55,6 +55,7 @@ struct Prefix {
   static std::optional<Prefix> parse(std::string_view text);  // "10.1.0.0/24"; without a length: a host
   static Prefix host(const IpAddress& address);
   bool contains(const IpAddress& other) const;  // never across families
+  Prefix masked() const;                        // the same with the bits behind its length cleared
   std::string to_string() const;
   friend auto operator<=>(const Prefix&, const Prefix&) = default;
 };

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <string>
 
 namespace culvert {
 
@@ -29,6 +30,9 @@ inline constexpr Instant kNever{Duration{std::numeric_limits<int64_t>::max()}};
 
 // Seconds since 1970-01-01 UTC.
 using UnixTime = std::chrono::sys_seconds;
+
+// "2026-01-31T10:00:00Z" (RFC 3339).
+std::string rfc3339(UnixTime time);
 
 inline constexpr int64_t to_us(Duration d) { return std::chrono::duration_cast<std::chrono::microseconds>(d).count(); }
 inline constexpr int64_t to_ms(Duration d) { return std::chrono::duration_cast<std::chrono::milliseconds>(d).count(); }

@@ -105,21 +105,15 @@ class Fields {
 
  private:
   Prefix masked(const FieldPath& path, const IpAddress& base, uint32_t bits, uint32_t longest) {
-    Prefix out;
     // A v4-mapped address of 16 bytes is IPv4 to us: its length has to count within the last 32 bits.
     if (base.is_v4() && longest == 128) {
       if (bits < 96) {
         refuse({&path, "bits"}, "96 to 128 is accepted for an IPv4-mapped address, not " + std::to_string(bits));
-        return out;
+        return {};
       }
       bits -= 96;
     }
-    std::array<uint8_t, 16> bytes = base.bytes();
-    const uint32_t kept = base.is_v4() ? bits + 96 : bits;
-    for (uint32_t bit = kept; bit < 128; ++bit) bytes[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
-    out.address = *IpAddress::from_bytes(bytes);
-    out.bits = static_cast<uint8_t>(bits);
-    return out;
+    return Prefix{base, static_cast<uint8_t>(bits)}.masked();
   }
 
   std::optional<Rejection> rejection_;

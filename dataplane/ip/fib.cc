@@ -6,18 +6,6 @@ namespace culvert::ip {
 
 namespace {
 
-// The same prefix with its host bits cleared.
-Prefix normal(const Prefix& prefix) {
-  auto bytes = prefix.address.bytes();
-  const unsigned keep = prefix.address.is_v4() ? 96u + prefix.bits : prefix.bits;
-  for (unsigned bit = keep; bit < 128; ++bit) {
-    bytes[bit / 8] = static_cast<uint8_t>(bytes[bit / 8] & ~(0x80u >> (bit % 8)));
-  }
-  // from_bytes of 4 for IPv4: a mapped address of all zero bits would else look like one of IPv6.
-  const auto address = prefix.address.is_v4() ? IpAddress::v4(&bytes[12]) : IpAddress::v6(bytes.data());
-  return {address, prefix.bits};
-}
-
 // Whether the block of 128-bit numbers that `outer` stands for has `address` in it: unlike Prefix::contains also across
 // families, since ::/0 lies around the IPv4-mapped block. Host bits of `outer` are zero.
 bool encloses(const Prefix& outer, const IpAddress& address) {
@@ -34,7 +22,7 @@ bool before(const FibRoute& a, const FibRoute& b) { return a.to < b.to; }
 
 void Fib::add(const FibRoute& route) {
   FibRoute added = route;
-  added.to = normal(route.to);
+  added.to = route.to.masked();
   const auto at = std::lower_bound(routes_.begin(), routes_.end(), added, before);
   if (at != routes_.end() && at->to == added.to) {
     *at = added;
@@ -45,7 +33,7 @@ void Fib::add(const FibRoute& route) {
 }
 
 bool Fib::remove(const Prefix& to) {
-  const Prefix wanted = normal(to);
+  const Prefix wanted = to.masked();
   const auto gone = std::remove_if(routes_.begin(), routes_.end(), [&](const FibRoute& r) { return r.to == wanted; });
   const bool found = gone != routes_.end();
   routes_.erase(gone, routes_.end());

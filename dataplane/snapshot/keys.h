@@ -24,12 +24,4 @@ inline bool is_pair(std::string_view key, std::string_view first, std::string_vi
          key[first.size()] == '/' && key.substr(first.size() + 1) == second;
 }
 
-// The address with the bits behind the prefix's length set to zero.
-inline Prefix masked(const IpAddress& address, uint8_t bits) {
-  std::array<uint8_t, 16> bytes = address.bytes();
-  const size_t first = address.is_v4() ? 96u + bits : bits;
-  for (size_t bit = first; bit < 128; ++bit) bytes[bit / 8] &= static_cast<uint8_t>(~(0x80u >> (bit % 8)));
-  return {address.is_v4() ? IpAddress::v4(&bytes[12]) : IpAddress::v6(bytes.data()), bits};
-}
-
 }  // namespace culvert::snapshot

@@ -73,7 +73,7 @@ const Service* Mesh::cidr_service_at(std::string_view network, const IpAddress& 
   const Service* best = nullptr;
   std::tuple<bool, uint8_t, bool> best_score;
   for (const uint8_t bits : cidr_lengths_[address.is_v4() ? 0 : 1]) {
-    const Prefix prefix = masked(address, bits);
+    const Prefix prefix = Prefix{address, bits}.masked();
     const CidrSlot* slot = by_cidr_.find(hash_prefix(network, prefix), [&](const CidrSlot& s) {
       return s.key.prefix == prefix && s.key.network == network;
     });

@@ -324,7 +324,7 @@ bool MeshBuilder::upsert(Workload workload) {
 }
 
 bool MeshBuilder::upsert(Service service) {
-  for (NetworkPrefix& cidr : service.cidr_vips) cidr.prefix = masked(cidr.prefix.address, cidr.prefix.bits);
+  for (NetworkPrefix& cidr : service.cidr_vips) cidr.prefix = cidr.prefix.masked();
   std::erase_if(service.cidr_vips, [&](const NetworkPrefix& cidr) {
     if (cidr.prefix.bits != full_length(cidr.prefix.address)) return false;
     service.vips.push_back({cidr.network, cidr.prefix.address});

@@ -8,6 +8,8 @@
 #include <ctime>
 #include <vector>
 
+#include "base/utf8.h"
+
 namespace culvert {
 
 namespace {
@@ -17,26 +19,6 @@ constexpr size_t kMessageBytesMax = 8192;
 constexpr size_t kHeadBytesMax = 160;
 
 constexpr std::string_view kCut = "...";
-
-// Bytes of the well-formed UTF-8 sequence at the front of `t` (RFC 3629 4), 0 if there is none.
-size_t utf8_sequence(std::string_view t) {
-  const auto byte = [&](size_t i) { return i < t.size() ? static_cast<uint8_t>(t[i]) : uint8_t{0}; };
-  const auto tail = [&](size_t i) { return (byte(i) & 0xc0) == 0x80; };
-  const uint8_t a = byte(0);
-  if (a < 0x80) return 1;
-  if (a >= 0xc2 && a <= 0xdf) return tail(1) ? 2 : 0;
-  if (a >= 0xe0 && a <= 0xef) {
-    if (!tail(1) || !tail(2)) return 0;
-    if ((a == 0xe0 && byte(1) < 0xa0) || (a == 0xed && byte(1) > 0x9f)) return 0;  // overlong, surrogate
-    return 3;
-  }
-  if (a >= 0xf0 && a <= 0xf4) {
-    if (!tail(1) || !tail(2) || !tail(3)) return 0;
-    if ((a == 0xf0 && byte(1) < 0x90) || (a == 0xf4 && byte(1) > 0x8f)) return 0;
-    return 4;
-  }
-  return 0;
-}
 
 // Stands for itself in both forms.
 bool is_plain(char c) { return c >= ' ' && c < 0x7f && c != '"' && c != '\\'; }
@@ -118,7 +100,7 @@ size_t LogLine::escape(std::string_view t, char* out, size_t& bytes) const {
     const char plain[] = {'\\', 'u', '{', kHex[c >> 4], kHex[c & 15], '}'};
     const char quoted[] = {'\\', 'u', '0', '0', kHex[c >> 4], kHex[c & 15]};
     put(json() ? std::string_view{quoted, sizeof quoted} : std::string_view{plain, sizeof plain});
-  } else if (const size_t n = utf8_sequence(t); n > 0) {
+  } else if (const size_t n = utf8_length(t); n > 0) {
     put(t.substr(0, n));
     return n;
   } else {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/endian.h"
+#include "base/mix.h"
 
 namespace culvert {
 
@@ -16,12 +17,6 @@ namespace {
 constexpr uint32_t kSweepSlots = 64;
 
 constexpr std::string_view kOverflow = "overflow";
-
-// Multiply and fold, the mixing step of wyhash.
-uint64_t mix(uint64_t a, uint64_t b) {
-  const __uint128_t product = static_cast<__uint128_t>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
 
 uint64_t load(const char* at, size_t bytes) {
   uint64_t word = 0;

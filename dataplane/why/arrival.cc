@@ -1,6 +1,4 @@
 // Identities (reference 3.3, 3.4), the checks at the destination (11.2) and policy (12.4).
-#include <cstdio>
-
 #include "identity/verification.h"
 #include "policy/decision.h"
 #include "routing/inbound.h"
@@ -106,17 +104,6 @@ bool follow_identities(const Question& question, const Workload& source, const W
 }
 
 }  // namespace
-
-std::string text_of(UnixTime time) {
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date{day};
-  const auto seconds = (time - day).count();
-  char out[48];
-  std::snprintf(out, sizeof(out), "%04d-%02u-%02uT%02d:%02d:%02dZ", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                static_cast<int>(seconds / 3600), static_cast<int>(seconds / 60 % 60), static_cast<int>(seconds % 60));
-  return out;
-}
 
 void follow(const Mesh& mesh, const Question& question, const Workload& source, const IpAddress& from,
             const routing::OutboundDecision& decision, Path& path) {

@@ -110,7 +110,7 @@ Step source_step(const Question& question, const Workload& source) {
     const auto certificate = question.certificates->find(id);
     step.lines.push_back(certificate == question.certificates->end()
                              ? "this node has no certificate in force for it"
-                             : "certificate in force until " + text_of(certificate->second));
+                             : "certificate in force until " + rfc3339(certificate->second));
   }
   return step;
 }

@@ -27,7 +27,4 @@ Candidates candidates_of(const snapshot::Mesh& mesh, const snapshot::Service& se
 void follow(const snapshot::Mesh& mesh, const Question& question, const snapshot::Workload& source,
             const IpAddress& from, const routing::OutboundDecision& decision, Path& path);
 
-// "2026-03-01T12:00:00Z"
-std::string text_of(UnixTime time);
-
 }  // namespace culvert::why

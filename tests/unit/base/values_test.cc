@@ -9,6 +9,8 @@
 #include "base/ip_address.h"
 #include "base/random.h"
 #include "base/result.h"
+#include "base/time.h"
+#include "base/utf8.h"
 
 namespace culvert {
 namespace {
@@ -165,6 +167,43 @@ TEST(Random, BelowIsInRangeAndEven) {
   int hits = 0;
   for (int i = 0; i < 1'000'000; ++i) hits += random.chance_ppm(10'000);
   EXPECT_NEAR(hits, 10'000, 600);
+}
+
+TEST(Prefix, MaskedKeepsItsFamilyAndWhatLiesInIt) {
+  const auto masked = [](const char* text) { return Prefix::parse(text)->masked().to_string(); };
+  EXPECT_EQ(masked("10.1.2.3/16"), "10.1.0.0/16");
+  EXPECT_EQ(masked("10.1.2.3/13"), "10.0.0.0/13");
+  EXPECT_EQ(masked("10.1.2.3/32"), "10.1.2.3/32");
+  EXPECT_EQ(masked("10.1.2.3/0"), "0.0.0.0/0");
+  EXPECT_EQ(masked("fd00:1:2:3::4/33"), "fd00:1::/33");
+  EXPECT_EQ(masked("fd00::1/128"), "fd00::1/128");
+  EXPECT_EQ(masked("fd00::1/0"), "::/0");
+}
+
+TEST(Time, Rfc3339) {
+  EXPECT_EQ(rfc3339(UnixTime(std::chrono::seconds(0))), "1970-01-01T00:00:00Z");
+  EXPECT_EQ(rfc3339(UnixTime(std::chrono::seconds(1'772'366'400))), "2026-03-01T12:00:00Z");
+}
+
+TEST(Utf8, LengthOfTheCharacterInFront) {
+  const std::pair<const char*, size_t> rows[] = {{"a", 1},
+                                                 {"\xc2\x80", 2},
+                                                 {"\xe2\x82\xac!", 3},
+                                                 {"\xf0\x9f\x98\x80", 4},
+                                                 {"\x80", 0},
+                                                 {"\xc0\x80", 0},
+                                                 {"\xc1\xbf", 0},
+                                                 {"\xe0\x9f\xbf", 0},
+                                                 {"\xed\xa0\x80", 0},
+                                                 {"\xed\x9f\xbf", 3},
+                                                 {"\xf0\x8f\xbf\xbf", 0},
+                                                 {"\xf4\x90\x80\x80", 0},
+                                                 {"\xf5\x80\x80\x80", 0},
+                                                 {"\xe2\x82", 0},
+                                                 {"\xc3"
+                                                  "a",
+                                                  0}};
+  for (const auto& [text, length] : rows) EXPECT_EQ(utf8_length(text), length) << text;
 }
 
 }  // namespace
